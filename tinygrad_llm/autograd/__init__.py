@@ -1,0 +1,5 @@
+"""What a Tensor is and how gradients flow: `tensor`, `primitive`, `engine`, and the vocabulary in `ops`."""
+
+from tinygrad_llm.autograd.tensor import Tensor, is_tracked, ones_like, raw, zeros  # first: the others build on it
+
+from tinygrad_llm.autograd.primitive import Fused, Primitive, fused, no_grad, plain, primitive  # isort: skip

@@ -1,0 +1,296 @@
+"""The tensor: an array, and the memory of how it was made.
+
+A `Tensor` holds an array (`data`), whether gradients are wanted (`requires_grad`), the gradient once it is known
+(`grad`), and the op that made it (`node`). Its operators are NumPy's, its autograd names PyTorch's. It computes
+nothing by itself: `x + y` is the primitive `add`, and `x.backward()` is the walk in `engine.py`.
+
+A NumPy function on a Tensor is an error that says what to do, never a silently dropped graph.
+
+Comes before: `backend` (where arrays live). Comes after: `primitive` (what is recorded), `ops` (the vocabulary),
+`engine` (the walk back). Left out on purpose: devices as objects, dtypes of our own, lazy evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from tinygrad_llm.backend import DEFAULT_DTYPE, Array, array_module, device_of, to_device, to_numpy
+from tinygrad_llm.errors import InputError
+
+if TYPE_CHECKING:
+    from tinygrad_llm.autograd.primitive import Node
+
+Axis = int | tuple[int, ...] | None
+
+
+class Tensor:
+    """An array that remembers how it was made, so that gradients can flow back through it.
+
+    data: an array (kept, not copied), or Python numbers and lists of them (which become float32).
+    requires_grad: whether `backward` shall compute d(loss)/d(this). Only floating-point tensors can.
+
+    Raises InputError when gradients are asked of integers or booleans.
+    """
+
+    __slots__ = ("data", "requires_grad", "grad", "grad_buffer", "node", "__weakref__")
+    __array_ufunc__ = None  # ndarray * tensor reaches Tensor.__rmul__; np.exp(tensor) is a TypeError
+    __hash__ = object.__hash__  # by identity: == compares values
+
+    def __init__(self, data: Any, requires_grad: bool = False) -> None:
+        if isinstance(data, Tensor):
+            raise InputError("Tensor(data): data is a Tensor already; use it, or tensor.detach() for a copy without history.")
+        if isinstance(data, np.generic):
+            data = np.asarray(data)
+        elif isinstance(data, int | float | list | tuple):
+            data = np.asarray(data)
+            if data.dtype == np.float64:
+                data = data.astype(DEFAULT_DTYPE)
+        if requires_grad and data.dtype.kind != "f":
+            raise InputError(
+                f"Tensor(requires_grad=True): only floating-point tensors have gradients, this one is {data.dtype}; "
+                "convert it first: tensor.astype('float32')."
+            )
+        self.data: Array = data
+        self.requires_grad = requires_grad
+        self.grad: Tensor | None = None
+        self.grad_buffer: Array | None = None
+        self.node: Node | None = None
+
+    # --- what it is ---------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.data.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.data.ndim
+
+    @property
+    def size(self) -> int:
+        return self.data.size
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.data.dtype
+
+    @property
+    def device(self) -> str:
+        """ "cpu" or "cuda"."""
+        return device_of(self.data)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __repr__(self) -> str:
+        values = np.array2string(self.numpy(), separator=", ", prefix="Tensor(", threshold=60, precision=5)
+        made = f", made by {self.node.name}" if self.node else ", requires_grad=True" if self.requires_grad else ""
+        return f"Tensor({values}, shape={self.shape}, {self.dtype}{made})"
+
+    def item(self) -> float:
+        """The one number in this tensor, as a Python number. On a GPU this waits for the result."""
+        return self.data.item()
+
+    def numpy(self) -> np.ndarray:
+        """The values as a NumPy array, without history. Shares memory on the CPU."""
+        return to_numpy(self.data)
+
+    def to(self, device: str) -> Tensor:
+        """The same values on `device` ("cpu" or "cuda"), as a new leaf."""
+        return Tensor(to_device(self.data, device), self.requires_grad)
+
+    # --- NumPy must not reach inside -----------------------------------------------------------------------
+
+    def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
+        raise TypeError(
+            "a NumPy function was called on a Tensor, which would lose its history. Use the Tensor's own method or "
+            "tinygrad_llm's function of the same name; for plain values say tensor.numpy()."
+        )
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return NotImplemented
+
+    def __bool__(self) -> bool:
+        return bool(self.data)
+
+    def __iter__(self) -> Any:
+        return (self[i] for i in range(len(self)))
+
+    # --- gradients -----------------------------------------------------------------------------------------
+
+    def backward(self, seed: Any = None, *, create_graph: bool = False, retain_graph: bool = False) -> None:
+        """Add d(self)/d(leaf) to `leaf.grad` for every leaf that requires a gradient.
+
+        seed: the gradient with respect to this tensor, of its shape; 1 when it is a single number.
+        create_graph: record the backward pass too, so that gradients can be differentiated again.
+        retain_graph: keep the graph for another backward pass; it is freed node by node otherwise.
+        """
+        engine.backward(self, seed, create_graph=create_graph, retain_graph=retain_graph)
+
+    def zero_grad(self) -> None:
+        """Forget the gradient."""
+        self.grad = None
+
+    def detach(self) -> Tensor:
+        """The same values (shared memory) without history: gradients stop here."""
+        return Tensor(self.data)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Ask for gradients (or freeze) in place; returns itself."""
+        if requires_grad and self.data.dtype.kind != "f":
+            raise InputError(f"requires_grad_: only floating-point tensors have gradients, this one is {self.dtype}.")
+        self.requires_grad = requires_grad
+        return self
+
+    # --- arithmetic ----------------------------------------------------------------------------------------
+
+    def __add__(self, other: Any) -> Tensor:
+        return ops.add(self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return ops.add(other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return ops.subtract(self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return ops.subtract(other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return ops.multiply(self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return ops.multiply(other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return ops.divide(self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return ops.divide(other, self)
+
+    def __pow__(self, exponent: Any) -> Tensor:
+        return ops.power(self, exponent)
+
+    def __rpow__(self, base: Any) -> Tensor:
+        return ops.power(base, self)
+
+    def __neg__(self) -> Tensor:
+        return ops.negative(self)
+
+    def __abs__(self) -> Tensor:
+        return ops.abs(self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return ops.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return ops.matmul(other, self)
+
+    # Comparisons give tensors of booleans, through which no gradient flows.
+
+    def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]  # NumPy's meaning: element by element
+        return ops.equal(self, other)
+
+    def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]  # NumPy's meaning: element by element
+        return ops.not_equal(self, other)
+
+    def __lt__(self, other: Any) -> Tensor:
+        return ops.less(self, other)
+
+    def __le__(self, other: Any) -> Tensor:
+        return ops.less_equal(self, other)
+
+    def __gt__(self, other: Any) -> Tensor:
+        return ops.greater(self, other)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return ops.greater_equal(self, other)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return ops.getitem(self, index=index)
+
+    # --- NumPy's methods -----------------------------------------------------------------------------------
+
+    def exp(self) -> Tensor:
+        return ops.exp(self)
+
+    def log(self) -> Tensor:
+        return ops.log(self)
+
+    def sqrt(self) -> Tensor:
+        return ops.sqrt(self)
+
+    def tanh(self) -> Tensor:
+        return ops.tanh(self)
+
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return ops.sum(self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return ops.mean(self, axis=axis, keepdims=keepdims)
+
+    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return ops.max(self, axis=axis, keepdims=keepdims)
+
+    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return ops.min(self, axis=axis, keepdims=keepdims)
+
+    def var(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return ops.var(self, axis=axis, keepdims=keepdims)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        return ops.reshape(self, shape=as_one_tuple(shape))
+
+    def transpose(self, *axes: Any) -> Tensor:
+        return ops.transpose(self, axes=as_one_tuple(axes) or None)
+
+    @property
+    def T(self) -> Tensor:
+        return ops.transpose(self)
+
+    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
+        return ops.swapaxes(self, axis1=axis1, axis2=axis2)
+
+    def squeeze(self, axis: Axis = None) -> Tensor:
+        return ops.squeeze(self, axis=axis)
+
+    def astype(self, dtype: Any) -> Tensor:
+        return ops.astype(self, dtype=np.dtype(dtype))
+
+    def argmax(self, axis: int | None = None) -> Array:
+        """Where the largest value is: plain integers, no gradient."""
+        return self.data.argmax(axis=axis)
+
+
+def as_one_tuple(arguments: Sequence[Any]) -> tuple[Any, ...]:
+    """NumPy lets one write x.reshape(2, 3) and x.reshape((2, 3)): both are (2, 3)."""
+    if len(arguments) == 1 and isinstance(arguments[0], tuple | list):
+        return tuple(arguments[0])
+    return tuple(arguments)
+
+
+def raw(x: Any) -> Any:
+    """The array inside a Tensor; anything else as it is."""
+    return x.data if isinstance(x, Tensor) else x
+
+
+def is_tracked(x: Any) -> bool:
+    """Whether a gradient shall flow back to `x`."""
+    return isinstance(x, Tensor) and x.requires_grad
+
+
+def zeros(shape: Sequence[int], dtype: Any = DEFAULT_DTYPE, requires_grad: bool = False) -> Tensor:
+    """A Tensor of zeros on the CPU."""
+    return Tensor(np.zeros(shape, dtype), requires_grad)
+
+
+def ones_like(x: Tensor) -> Tensor:
+    """A Tensor of ones, on the device of `x`."""
+    return Tensor(array_module(x.data).ones_like(x.data))
+
+
+# The operators above need the vocabulary, and the vocabulary needs Tensor: so it is imported once Tensor exists.
+from tinygrad_llm.autograd import engine, ops  # noqa: E402  (see the line above)

@@ -1,0 +1,488 @@
+"""The fast pairs for NumPy: the same results as the definitions in `nn.functional`, in few passes over memory.
+
+What makes them fast, in every one: rows in blocks that stay in the cache, operations in place, both cores
+(`threads`), and nothing saved for the backward that is cheap to compute again. What each computes is written in its
+definition; here stands only how.
+"""
+
+import math
+
+import numpy as np
+
+from tinygrad_llm.kernels.pair import FastPair
+from tinygrad_llm.kernels.threads import over_rows, share_out
+
+GELU_SLOPE = math.sqrt(2.0 / math.pi)
+GELU_CUBIC = 0.044715
+
+
+def as_rows(x):
+    """x as (rows, C) without copying where possible."""
+    return np.ascontiguousarray(x).reshape(-1, x.shape[-1])
+
+
+def column_sums(parts):
+    """The sum of the partial results that the blocks left in a dictionary keyed by their first row."""
+    return sum(parts[start] for start in sorted(parts))
+
+
+# --- linear ---------------------------------------------------------------------------------------------------
+
+
+def linear_forward(x, weight, bias=None):
+    rows = as_rows(x)  # (N, I)
+    y = rows @ weight.T  # (N, O)
+    if bias is not None:
+        over_rows(lambda a, b: np.add(y[a:b], bias, out=y[a:b]), len(y), y.strides[0])
+    return y.reshape(*x.shape[:-1], weight.shape[0]), None
+
+
+def linear_backward(g, saved, x, weight, bias=None):
+    g_rows, rows = as_rows(g), as_rows(x)  # (N, O), (N, I)
+    dx = (g_rows @ weight).reshape(x.shape)
+    d_bias = None if bias is None else np.ones(len(g_rows), g.dtype) @ g_rows
+    return dx, g_rows.T @ rows, d_bias
+
+
+linear = FastPair(linear_forward, linear_backward)
+
+
+# --- activations ----------------------------------------------------------------------------------------------
+
+
+def gelu_forward(x):
+    rows = as_rows(x)
+    y = np.empty_like(rows)
+
+    def block(a, b):
+        xb, yb = rows[a:b], y[a:b]
+        gelu_tanh(xb, out=yb)
+        yb += 1.0
+        yb *= xb
+        yb *= 0.5
+
+    over_rows(block, len(rows), 2 * rows.strides[0])
+    return y.reshape(x.shape), None
+
+
+def gelu_tanh(x, out):
+    """out = tanh(√(2/π) (x + 0.044715 x³))."""
+    np.multiply(x, x, out=out)
+    out *= GELU_SLOPE * GELU_CUBIC
+    out += GELU_SLOPE
+    out *= x
+    np.tanh(out, out=out)
+
+
+def gelu_backward(g, saved, x):
+    rows, g_rows = as_rows(x), as_rows(g)
+    dx = np.empty_like(rows)
+
+    def block(a, b):
+        xb, db = rows[a:b], dx[a:b]
+        t = np.empty_like(xb)
+        gelu_tanh(xb, out=t)
+        np.multiply(xb, xb, out=db)  # inner slope: √(2/π) (1 + 3 · 0.044715 x²)
+        db *= 3.0 * GELU_SLOPE * GELU_CUBIC
+        db += GELU_SLOPE
+        db *= xb
+        db *= 1.0 - t * t
+        db += t
+        db += 1.0
+        db *= 0.5
+        db *= g_rows[a:b]
+
+    over_rows(block, len(rows), 4 * rows.strides[0])
+    return (dx.reshape(x.shape),)
+
+
+gelu = FastPair(gelu_forward, gelu_backward)
+
+
+def logistic(x, out):
+    """out = 1 / (1 + e^-x) = (1 + tanh(x/2)) / 2."""
+    np.multiply(x, 0.5, out=out)
+    np.tanh(out, out=out)
+    out += 1.0
+    out *= 0.5
+
+
+def silu_gate_forward(gate, up):
+    gates, ups = as_rows(gate), as_rows(up)
+    y = np.empty_like(gates)
+
+    def block(a, b):
+        logistic(gates[a:b], out=y[a:b])
+        y[a:b] *= gates[a:b]
+        y[a:b] *= ups[a:b]
+
+    over_rows(block, len(gates), 3 * gates.strides[0])
+    return y.reshape(gate.shape), None
+
+
+def silu_gate_backward(g, saved, gate, up):
+    gates, ups, g_rows = as_rows(gate), as_rows(up), as_rows(g)
+    d_gate, d_up = np.empty_like(gates), np.empty_like(ups)
+
+    def block(a, b):
+        x, dx, du = gates[a:b], d_gate[a:b], d_up[a:b]
+        s = np.empty_like(x)
+        logistic(x, out=s)
+        np.multiply(x, s, out=du)  # silu(x)
+        np.subtract(1.0, s, out=dx)  # silu'(x) = s + silu(x) (1 - s)
+        dx *= du
+        dx += s
+        dx *= ups[a:b]
+        dx *= g_rows[a:b]
+        du *= g_rows[a:b]
+
+    over_rows(block, len(gates), 6 * gates.strides[0])
+    return d_gate.reshape(gate.shape), d_up.reshape(up.shape)
+
+
+silu_gate = FastPair(silu_gate_forward, silu_gate_backward)
+
+
+# --- softmax --------------------------------------------------------------------------------------------------
+
+
+def softmax_rows(x):
+    """Each row of x becomes its softmax, in place."""
+    x -= x.max(axis=-1, keepdims=True)
+    np.exp(x, out=x)
+    x /= x.sum(axis=-1, keepdims=True)
+
+
+def softmax_forward(x):
+    y = np.array(x, order="C")
+    rows = y.reshape(-1, y.shape[-1])
+    over_rows(lambda a, b: softmax_rows(rows[a:b]), len(rows), rows.strides[0])
+    return y, y
+
+
+def softmax_backward(g, y, x):
+    rows, g_rows = as_rows(y), as_rows(g)
+    dx = np.empty_like(rows)
+
+    def block(a, b):
+        yb, db = rows[a:b], dx[a:b]
+        np.multiply(g_rows[a:b], yb, out=db)
+        db -= yb * db.sum(axis=-1, keepdims=True)
+
+    over_rows(block, len(rows), 4 * rows.strides[0])
+    return (dx.reshape(x.shape),)
+
+
+softmax = FastPair(softmax_forward, softmax_backward)
+
+
+# --- norms ----------------------------------------------------------------------------------------------------
+
+
+def layer_norm_forward(x, weight, bias=None, *, eps=1e-5):
+    rows = as_rows(x)
+    y = np.empty_like(rows)
+    mean = np.empty((len(rows), 1), rows.dtype)
+    scale = np.empty_like(mean)  # 1 / √(var + eps)
+
+    def block(a, b):
+        xb, yb = rows[a:b], y[a:b]
+        xb.mean(axis=-1, keepdims=True, out=mean[a:b])
+        np.subtract(xb, mean[a:b], out=yb)
+        scale[a:b, 0] = inverse_root_mean_square(yb, eps)
+        yb *= scale[a:b]
+        yb *= weight
+        if bias is not None:
+            yb += bias
+
+    over_rows(block, len(rows), 3 * rows.strides[0])
+    return y.reshape(x.shape), (mean, scale)
+
+
+def inverse_root_mean_square(rows, eps):
+    """1 / √(mean(row²) + eps) of each row."""
+    return 1.0 / np.sqrt(np.einsum("nc,nc->n", rows, rows) / rows.shape[-1] + eps)
+
+
+def layer_norm_backward(g, saved, x, weight, bias=None, *, eps=1e-5):
+    mean, scale = saved
+    rows, g_rows = as_rows(x), as_rows(g)
+    dx = np.empty_like(rows)
+    d_weight, d_bias = {}, {}
+
+    def block(a, b):
+        gb, db = g_rows[a:b], dx[a:b]
+        normed = rows[a:b] - mean[a:b]
+        normed *= scale[a:b]
+        np.multiply(gb, normed, out=db)
+        d_weight[a] = db.sum(axis=0)
+        d_bias[a] = gb.sum(axis=0)
+        np.multiply(gb, weight, out=db)
+        normed *= np.einsum("nc,nc->n", db, normed)[:, None] / db.shape[-1]
+        db -= db.mean(axis=-1, keepdims=True)
+        db -= normed
+        db *= scale[a:b]
+
+    over_rows(block, len(rows), 4 * rows.strides[0])
+    return dx.reshape(x.shape), column_sums(d_weight), None if bias is None else column_sums(d_bias)
+
+
+layer_norm = FastPair(layer_norm_forward, layer_norm_backward)
+
+
+def rms_norm_forward(x, weight, *, eps=1e-5):
+    rows = as_rows(x)
+    y = np.empty_like(rows)
+    scale = np.empty((len(rows), 1), rows.dtype)
+
+    def block(a, b):
+        scale[a:b, 0] = inverse_root_mean_square(rows[a:b], eps)
+        np.multiply(rows[a:b], scale[a:b], out=y[a:b])
+        y[a:b] *= weight
+
+    over_rows(block, len(rows), 2 * rows.strides[0])
+    return y.reshape(x.shape), scale
+
+
+def rms_norm_backward(g, scale, x, weight, *, eps=1e-5):
+    rows, g_rows = as_rows(x), as_rows(g)
+    dx = np.empty_like(rows)
+    d_weight = {}
+
+    def block(a, b):
+        gb, db = g_rows[a:b], dx[a:b]
+        normed = rows[a:b] * scale[a:b]
+        np.multiply(gb, normed, out=db)
+        d_weight[a] = db.sum(axis=0)
+        np.multiply(gb, weight, out=db)
+        normed *= np.einsum("nc,nc->n", db, normed)[:, None] / db.shape[-1]
+        db -= normed
+        db *= scale[a:b]
+
+    over_rows(block, len(rows), 4 * rows.strides[0])
+    return dx.reshape(x.shape), column_sums(d_weight)
+
+
+rms_norm = FastPair(rms_norm_forward, rms_norm_backward)
+
+
+# --- embedding ------------------------------------------------------------------------------------------------
+
+
+def embedding_forward(weight, ids):
+    return weight[ids], None
+
+
+def embedding_backward(g, saved, weight, ids):
+    """Sort the ids, then sum the runs: the same order in every run, and no slow one-row-at-a-time addition."""
+    flat = ids.reshape(-1)
+    d_weight = np.zeros_like(weight)
+    if flat.size:
+        order = np.argsort(flat, kind="stable")
+        chosen = flat[order]
+        starts = np.flatnonzero(np.r_[True, chosen[1:] != chosen[:-1]])
+        d_weight[chosen[starts]] = np.add.reduceat(as_rows(g)[order], starts, axis=0)
+    return d_weight, None
+
+
+embedding = FastPair(embedding_forward, embedding_backward)
+
+
+# --- rotary positions -----------------------------------------------------------------------------------------
+
+
+def rotate_forward(x, cos, sin):
+    """x: (B, T, H, D); cos, sin: (T, D/2)."""
+    batch, length, heads, width = x.shape
+    y = np.empty_like(x, order="C")
+    c, s = cos[:, None, :], sin[:, None, :]  # (T, 1, D/2)
+    half = width // 2
+    block = max(1, 200_000 // max(1, 4 * heads * width * x.itemsize))
+
+    def stretch(first, last):
+        for i in range(first, last):
+            for t in range(0, length, block):
+                here = slice(t, t + block)
+                a, b = x[i, here, :, :half], x[i, here, :, half:]
+                np.multiply(a, c[here], out=y[i, here, :, :half])
+                y[i, here, :, :half] -= b * s[here]
+                np.multiply(b, c[here], out=y[i, here, :, half:])
+                y[i, here, :, half:] += a * s[here]
+
+    share_out(stretch, batch, parallel=x.size >= 65_536)
+    return y, None
+
+
+def rotate_backward(g, saved, x, cos, sin):
+    """A rotation is undone by the opposite rotation."""
+    return rotate_forward(g, cos, -sin)[0], None, None
+
+
+rotate = FastPair(rotate_forward, rotate_backward)
+
+
+# --- attention ------------------------------------------------------------------------------------------------
+
+QUERY_BLOCK = 128  # queries handled together: keys after the last of them are never looked at
+
+
+def visible_keys(first, last, past, window):
+    """Queries first..last (past keys come before query 0) see keys start..end; and the (query, key) pairs hidden."""
+    end = past + last
+    start = 0 if window is None else max(0, past + first - window + 1)
+    query = past + np.arange(first, last)[:, None]
+    key = np.arange(start, end)[None, :]
+    hidden = key > query
+    if window is not None:
+        hidden |= key <= query - window
+    return start, end, hidden
+
+
+def attention_blocks(length, past, window):
+    """The query blocks of one head: (queries, keys, hidden or None) with slices for queries and keys."""
+    for first in range(0, length, QUERY_BLOCK):
+        last = min(first + QUERY_BLOCK, length)
+        start, end, hidden = visible_keys(first, last, past, window)
+        yield slice(first, last), slice(start, end), hidden if hidden.any() else None
+
+
+def attention_forward(q, k, v, *, scale=None, window=None):
+    batch, length, heads, width = q.shape
+    kv_heads = k.shape[2]
+    group = heads // kv_heads
+    scale = 1.0 / math.sqrt(width) if scale is None else scale
+    plan = list(attention_blocks(length, k.shape[1] - length, window))
+    out = np.empty((batch, length, heads, v.shape[3]), q.dtype)
+    log_sums = np.empty((batch, heads, length, 1), q.dtype)  # of each query's exp(scores): all the backward needs
+
+    def stretch(first, last):
+        for i in range(first, last):
+            b, h = divmod(i, heads)
+            keys, values = k[b, :, h // group], v[b, :, h // group]  # (S, D)
+            for rows, columns, hidden in plan:
+                scores = (q[b, rows, h] * scale) @ keys[columns].T
+                if hidden is not None:
+                    scores[hidden] = -np.inf
+                largest = scores.max(axis=-1, keepdims=True)
+                scores -= largest
+                np.exp(scores, out=scores)
+                total = scores.sum(axis=-1, keepdims=True)
+                np.matmul(scores, values[columns], out=out[b, rows, h])
+                out[b, rows, h] /= total
+                np.log(total, out=total)
+                np.add(total, largest, out=log_sums[b, h, rows])
+
+    share_out(stretch, batch * heads, parallel=q.size * k.shape[1] >= 1 << 20, one_blas_thread_each=True)
+    return out, (out, log_sums)
+
+
+def attention_backward(g, saved, q, k, v, *, scale=None, window=None):
+    out, log_sums = saved
+    batch, length, heads, width = q.shape
+    kv_heads = k.shape[2]
+    group = heads // kv_heads
+    scale = 1.0 / math.sqrt(width) if scale is None else scale
+    plan = list(attention_blocks(length, k.shape[1] - length, window))
+    dq = np.empty(q.shape, q.dtype)
+    dk, dv = np.zeros(k.shape, k.dtype), np.zeros(v.shape, v.dtype)
+
+    def stretch(first, last):
+        for i in range(first, last):
+            b, kv = divmod(i, kv_heads)
+            for h in range(kv * group, (kv + 1) * group):
+                keys, values = k[b, :, kv], v[b, :, kv]
+                for rows, columns, hidden in plan:
+                    gb = g[b, rows, h]
+                    queries = q[b, rows, h] * scale
+                    weights = queries @ keys[columns].T
+                    weights -= log_sums[b, h, rows]
+                    if hidden is not None:
+                        weights[hidden] = -np.inf
+                    np.exp(weights, out=weights)  # the attention weights again
+                    dv[b, columns, kv] += weights.T @ gb
+                    scores = gb @ values[columns].T
+                    scores -= np.einsum("td,td->t", gb, out[b, rows, h])[:, None]
+                    scores *= weights  # now the gradient of the scores
+                    np.matmul(scores, keys[columns], out=dq[b, rows, h])
+                    dq[b, rows, h] *= scale
+                    dk[b, columns, kv] += scores.T @ queries
+
+    share_out(stretch, batch * kv_heads, parallel=q.size * k.shape[1] >= 1 << 20, one_blas_thread_each=True)
+    return dq, dk, dv
+
+
+attention = FastPair(attention_forward, attention_backward)
+
+
+# --- cross-entropy --------------------------------------------------------------------------------------------
+
+
+def cross_entropy_forward(logits, targets):
+    rows, wanted = as_rows(logits), targets.reshape(-1)
+    losses = np.empty(len(rows), rows.dtype)
+    log_sums = np.empty((len(rows), 1), rows.dtype)
+
+    def block(a, b):
+        largest = rows[a:b].max(axis=-1, keepdims=True)
+        total = np.exp(rows[a:b] - largest).sum(axis=-1, keepdims=True)
+        np.add(np.log(total, out=total), largest, out=log_sums[a:b])
+        here = wanted[a:b]
+        losses[a:b] = np.where(here >= 0, log_sums[a:b, 0] - rows[np.arange(a, b), here], 0)
+
+    over_rows(block, len(rows), 2 * rows.strides[0])
+    return losses.reshape(targets.shape), log_sums
+
+
+def cross_entropy_backward(g, log_sums, logits, targets):
+    rows, wanted, g_rows = as_rows(logits), targets.reshape(-1), g.reshape(-1)
+    d_logits = np.empty_like(rows)
+
+    def block(a, b):
+        db = d_logits[a:b]
+        np.subtract(rows[a:b], log_sums[a:b], out=db)
+        softmax_minus_one_hot(db, wanted[a:b], g_rows[a:b])
+
+    over_rows(block, len(rows), 2 * rows.strides[0])
+    return d_logits.reshape(logits.shape), None
+
+
+def softmax_minus_one_hot(log_probabilities, targets, g):
+    """In place: (probabilities - one_hot(target)) · g for each row, 0 where the target is negative."""
+    np.exp(log_probabilities, out=log_probabilities)
+    log_probabilities[np.arange(len(targets)), targets] -= 1.0
+    log_probabilities *= np.where(targets >= 0, g, 0)[:, None]
+
+
+token_losses = FastPair(cross_entropy_forward, cross_entropy_backward)
+
+
+# --- training: one pass over the flat buffers -------------------------------------------------------------------
+
+
+def sum_of_squares(x):
+    """Σ x² of a flat array, in float64 across blocks."""
+    step = 1 << 18
+    return math.fsum(float(np.dot(x[i : i + step], x[i : i + step])) for i in range(0, x.size, step))
+
+
+def adamw_step(parameters, gradients, first, second, *, rate, beta1, beta2, eps, decay, step, gradient_scale):
+    """One AdamW step on flat arrays, in place; the formula stands in `training.optimizers`."""
+    bias1, bias2 = 1.0 - beta1**step, 1.0 - beta2**step
+
+    def block(a, b):
+        p, m, v = parameters[a:b], first[a:b], second[a:b]
+        g = gradients[a:b] * gradient_scale
+        m *= beta1
+        v *= beta2
+        v += (1.0 - beta2) * (g * g)
+        g *= 1.0 - beta1
+        m += g
+        np.sqrt(v, out=g)
+        g *= 1.0 / math.sqrt(bias2)
+        g += eps
+        np.divide(m, g, out=g)
+        g *= rate / bias1
+        p *= 1.0 - rate * decay
+        p -= g
+
+    over_rows(block, parameters.size, 4 * parameters.itemsize)

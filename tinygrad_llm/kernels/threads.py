@@ -1,0 +1,84 @@
+"""Two kinds of parallel work on a CPU: rows of an array on our own threads, and matrix products on BLAS's.
+
+NumPy's loops and matrix products release the interpreter's lock, so plain Python threads over blocks of rows use all
+cores; and a block of about 200 KB stays in the cache while several operations pass over it in place.
+
+The two kinds must not fight for the cores. Work that multiplies matrices inside our threads says
+`one_blas_thread_each=True`, and BLAS then uses one thread per caller until it is done.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from threadpoolctl import ThreadpoolController
+
+BLOCK_BYTES = 200_000  # what one thread works on at a time: fits the second-level cache with its scratch space
+SMALL_BYTES = 400_000  # below this, handing work to a thread costs more than it saves
+
+
+def core_count() -> int:
+    """Cores that this process may use; the environment variable TINYGRAD_LLM_THREADS overrides."""
+    wanted = os.environ.get("TINYGRAD_LLM_THREADS")
+    if wanted:
+        return max(1, int(wanted))
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class _Workers:
+    """The threads and the BLAS switch, made when first needed (importing must stay quick)."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.pool: ThreadPoolExecutor | None = None
+        self.blas: ThreadpoolController | None = None
+        self.cores = core_count()
+
+    def run(self, tasks: list[Callable[[], None]]) -> None:
+        """All tasks, the last one on the calling thread; returns when all are done, raises what any raised."""
+        if self.pool is None:
+            with self.lock:
+                self.pool = self.pool or ThreadPoolExecutor(max(1, self.cores - 1), "tinygrad_llm")
+        futures = [self.pool.submit(task) for task in tasks[:-1]]
+        try:
+            tasks[-1]()
+        finally:
+            for future in futures:
+                future.result()
+
+
+workers = _Workers()
+
+
+def blocks(rows: int, bytes_per_row: int) -> int:
+    """How many rows make one block."""
+    return max(1, min(rows, BLOCK_BYTES // max(1, bytes_per_row)))
+
+
+def over_rows(work: Callable[[int, int], None], rows: int, bytes_per_row: int) -> None:
+    """Call work(start, end) for blocks that cover 0..rows, on all cores; `work` writes its own rows only."""
+    block = blocks(rows, bytes_per_row)
+
+    def stretch(first: int, last: int) -> None:
+        for start in range(first, last, block):
+            work(start, min(start + block, last))
+
+    share_out(stretch, rows, parallel=rows * bytes_per_row >= SMALL_BYTES)
+
+
+def share_out(work: Callable[[int, int], None], count: int, parallel: bool = True, one_blas_thread_each: bool = False) -> None:
+    """Call work(first, last) on one stretch of 0..count per core; the stretches are the same in every run."""
+    parts = min(workers.cores, count) if parallel else 1
+    if parts <= 1:
+        work(0, count)
+        return
+    ends = [count * (i + 1) // parts for i in range(parts)]
+    tasks = [lambda first=first, last=last: work(first, last) for first, last in zip([0, *ends[:-1]], ends, strict=True)]
+    if not one_blas_thread_each:
+        workers.run(tasks)
+        return
+    if workers.blas is None:
+        workers.blas = ThreadpoolController()
+    with workers.blas.limit(limits=1, user_api="blas"):
+        workers.run(tasks)

@@ -1,0 +1,172 @@
+"""The formulas of a language model, each as its plain definition.
+
+Read these. Where `@fused(...)` names a fast pair, `kernels` holds a second way to compute the same, which is used
+unless `plain()` is on, and which the tests hold equal to the text here.
+
+Legend: B batch, T positions, C channels, H heads, K key-value heads, D channels per head, V vocabulary,
+F hidden width of the MLP, S positions that can be looked at (S >= T when earlier ones are cached).
+"""
+
+import math
+
+import numpy as np
+
+from tinygrad_llm.autograd import Tensor, fused, ops, raw
+from tinygrad_llm.backend import Array, array_module
+from tinygrad_llm.errors import InputError
+from tinygrad_llm.kernels import cpu
+
+
+@fused(cpu=cpu.linear)
+def linear(x, weight, bias=None):
+    """y = x Wᵀ + b. x: (..., I), weight: (O, I), bias: (O,) or None -> (..., O)."""
+    y = x @ weight.swapaxes(0, 1)  # (..., O)
+    return y if bias is None else y + bias
+
+
+@fused(cpu=cpu.gelu)
+def gelu(x):
+    """GELU in its tanh form: x/2 (1 + tanh(√(2/π) (x + 0.044715 x³))) (Hendrycks & Gimpel 2016, section 2)."""
+    return 0.5 * x * (1.0 + ops.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)))
+
+
+def silu(x):
+    """x · sigmoid(x), also called swish (Elfwing et al. 2017)."""
+    return x * ops.sigmoid(x)
+
+
+@fused(cpu=cpu.silu_gate)
+def silu_gate(gate, up):
+    """silu(gate) · up: the gated half of SwiGLU (Shazeer 2020, equation 6). Both (..., F) -> (..., F)."""
+    return silu(gate) * up
+
+
+@fused(cpu=cpu.softmax)
+def softmax(x):
+    """p_i = e^(x_i) / Σ_j e^(x_j) over the last axis, shifted by the largest x so that nothing overflows."""
+    e = ops.exp(x - ops.constant_max(x, axis=-1))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def log_softmax(x):
+    """log p_i = x_i - log Σ_j e^(x_j) over the last axis."""
+    return x - ops.logsumexp(x, axis=-1, keepdims=True)
+
+
+@fused(cpu=cpu.layer_norm)
+def layer_norm(x, weight, bias=None, *, eps=1e-5):
+    """y = (x - mean) / √(var + eps) · weight + bias over the last axis (Ba et al. 2016, equation 4).
+
+    x: (..., C), weight: (C,), bias: (C,) or None -> (..., C). The variance divides by C, not by C - 1.
+    """
+    centred = x - ops.mean(x, axis=-1, keepdims=True)  # (..., C)
+    variance = ops.mean(centred * centred, axis=-1, keepdims=True)  # (..., 1)
+    y = centred / ops.sqrt(variance + eps) * weight
+    return y if bias is None else y + bias
+
+
+@fused(cpu=cpu.rms_norm)
+def rms_norm(x, weight, *, eps=1e-5):
+    """y = x / √(mean(x²) + eps) · weight over the last axis (Zhang & Sennrich 2019, equation 4). x: (..., C)."""
+    return x / ops.sqrt(ops.mean(x * x, axis=-1, keepdims=True) + eps) * weight
+
+
+@fused(cpu=cpu.embedding)
+def embedding(weight, ids):
+    """Row ids[...] of the table. weight: (V, C), ids: (...) integers -> (..., C)."""
+    return ops.getitem(weight, index=ids)
+
+
+def rotary_angles(positions: Array, width: int, base: float) -> tuple[Array, Array]:
+    """cos and sin of p · base^(-2i/D): the angle by which pair i turns at position p (Su et al. 2021, equation 15).
+
+    positions: (T,) integers, width: D -> two arrays (T, D/2), float64; cast them to the dtype of the model.
+    """
+    frequencies = base ** (-np.arange(0, width, 2) / width)  # (D/2,)
+    angles = np.asarray(positions)[:, None] * frequencies  # (T, D/2)
+    return np.cos(angles), np.sin(angles)
+
+
+@fused(cpu=cpu.rotate)
+def rotate(x, cos, sin):
+    """Turn each pair of channels (i, i + D/2) by its angle, so that q·k depends on how far apart the two are.
+
+    x: (B, T, H, D), cos and sin: (T, D/2) -> (B, T, H, D). The pairs are half a head apart ("half-split"), as in
+    Llama's Hugging Face layout; the paper pairs neighbours (2i, 2i + 1), which is the same up to an order of channels.
+    """
+    half = x.shape[-1] // 2
+    a, b = x[..., :half], x[..., half:]  # (B, T, H, D/2)
+    cos, sin = cos[:, None, :], sin[:, None, :]  # (T, 1, D/2)
+    return ops.concat(a * cos - b * sin, b * cos + a * sin, axis=-1)
+
+
+def causal_mask(queries: int, keys: int, window: int | None, like: Array) -> Array:
+    """Which keys each query may look at: itself and earlier ones, at most `window` of them. (T, S) booleans.
+
+    The queries are the last T of S positions.
+    """
+    xp = array_module(like)
+    query = xp.arange(keys - queries, keys)[:, None]  # (T, 1)
+    key = xp.arange(keys)[None, :]  # (1, S)
+    visible = key <= query
+    return visible if window is None else visible & (key > query - window)
+
+
+@fused(cpu=cpu.attention)
+def attention(q, k, v, *, scale=None, window=None):
+    """softmax(q kᵀ / √D + mask) v: each position collects the values of the earlier positions it finds relevant.
+
+    Causal scaled dot-product attention (Vaswani et al. 2017, equation 1), with H query heads sharing K key-value
+    heads in groups of H/K (Ainslie et al. 2023), and optionally a sliding window.
+
+    q: (B, T, H, D), k and v: (B, S, K, D) -> (B, T, H, D). The queries are the last T of the S positions.
+    scale: instead of 1/√D. window: each position sees itself and window - 1 positions before.
+    """
+    B, T, H, D = q.shape
+    S, K = k.shape[1], k.shape[2]
+    scale = 1.0 / math.sqrt(D) if scale is None else scale
+    q = ops.transpose(q.reshape(B, T, K, H // K, D), axes=(0, 2, 3, 1, 4))  # (B, K, H/K, T, D)
+    k = ops.transpose(k.reshape(B, S, K, 1, D), axes=(0, 2, 3, 4, 1))  # (B, K, 1, D, S)
+    v = ops.transpose(v.reshape(B, S, K, 1, D), axes=(0, 2, 3, 1, 4))  # (B, K, 1, S, D)
+    scores = q @ k * scale  # (B, K, H/K, T, S)
+    scores = ops.where(causal_mask(T, S, window, like=raw(q)), scores, -math.inf)
+    y = softmax(scores) @ v  # (B, K, H/K, T, D)
+    return ops.transpose(y, axes=(0, 3, 1, 2, 4)).reshape(B, T, H, D)
+
+
+@fused(cpu=cpu.token_losses)
+def token_losses(logits, targets):
+    """-log p(target) of every token, in nats: logsumexp(logits) - logits[target]; 0 where the target is negative.
+
+    logits: (..., V), targets: (...) integers -> (...).
+    """
+    is_target = targets >= 0
+    chosen = ops.take_along_last(logits, targets * is_target)  # (...)
+    return (ops.logsumexp(logits, axis=-1) - chosen) * is_target.astype(logits.dtype)
+
+
+def cross_entropy(logits: Tensor, targets: Array, reduction: str = "mean") -> Tensor:
+    """Cross-entropy between the model's distribution and the text: the average of -log p(true next token), in nats.
+
+    logits: (..., V), targets: (...) integers; a negative target means "nothing to predict here".
+    reduction: "mean" over the targets that count, "sum", or "none" for one loss per token.
+    """
+    losses = token_losses(logits, targets)
+    if reduction == "none":
+        return losses
+    if reduction == "sum":
+        return losses.sum()
+    if reduction == "mean":
+        return losses.sum() * (1.0 / max(1, int((targets >= 0).sum())))
+    raise InputError(f"cross_entropy: reduction must be 'mean', 'sum' or 'none', it was {reduction!r}.")
+
+
+def dropout(x: Tensor, rate: float, rng: np.random.Generator | None) -> Tensor:
+    """Each value becomes 0 with probability `rate`, else is divided by 1 - rate (Srivastava et al. 2014, section 4).
+
+    Without a generator (evaluation, generation) nothing happens. Draws on the host: both backends drop the same.
+    """
+    if rng is None or rate == 0.0:
+        return x
+    keep = rng.random(x.shape, dtype=np.float32) >= rate
+    return x * array_module(x.data).asarray(keep * (1.0 / (1.0 - rate)), dtype=x.dtype)
