@@ -1,0 +1,11 @@
+"""Text -> tokens -> batches. The first chapter: no tensors in here.
+
+Read in this order: `patterns.py` cuts text into words, `bpe.py` learns which bytes belong together, `tokenizer_json.py`
+is the file that keeps what was learned, `tokenizer.py` turns text into ids and back, `streaming.py` prints ids as they
+come.
+"""
+
+from tinygrad_llm.text.streaming import StreamDecoder
+from tinygrad_llm.text.tokenizer import Tokenizer
+
+__all__ = ["StreamDecoder", "Tokenizer"]

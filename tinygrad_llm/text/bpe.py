@@ -1,0 +1,210 @@
+"""Byte pair encoding: how a vocabulary is learned from text, and how a word is spelled with it.
+
+Start with the 256 bytes as tokens. Count every pair of neighbours, make the most frequent pair a token, replace it
+everywhere, repeat. What was learned is the list of merges, in order. To spell a new word, apply the same merges to its
+bytes in the same order.
+
+Both halves stand here twice: `train_plain` and `merge_steps` are the definitions, to be read; `train` and `merge` give
+the same answers with less work, and a test holds each pair equal.
+
+Before this: `patterns.py` cuts the text into words. After this: `tokenizer.py` gives the tokens ids. In here a token is
+nothing but its bytes. That is enough: a string of bytes is only ever made by one pair. While both of its ends are edges
+of tokens, what lies between them is merged as if it stood alone, so at any moment it is cut in one way only, and once
+it is a token it is never cut again.
+
+Left out on purpose: a lower limit on counts, dropout of merges, scores (SentencePiece), and everything parallel.
+
+Sources: Gage 1994, "A New Algorithm for Data Compression"; Sennrich, Haddow and Birch 2016, "Neural Machine Translation
+of Rare Words with Subword Units", algorithm 1; Radford et al. 2019 for bytes in place of characters.
+"""
+
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+Pair = tuple[bytes, bytes]
+
+
+def single_bytes(word: bytes) -> list[bytes]:
+    """The spelling every word starts from: b"the" is [b"t", b"h", b"e"]."""
+    return [word[i : i + 1] for i in range(len(word))]
+
+
+def merge_pair(spelling: Sequence[bytes], pair: Pair) -> list[bytes]:
+    """Replace every occurrence of `pair` by one token, from left to right.
+
+    >>> merge_pair([b"a", b"a", b"a", b"b"], (b"a", b"a"))
+    [b'aa', b'a', b'b']
+    """
+    left, right = pair
+    token = left + right
+    merged: list[bytes] = []
+    i, last = 0, len(spelling) - 1
+    while i <= last:
+        if spelling[i] == left and i < last and spelling[i + 1] == right:
+            merged.append(token)
+            i += 2
+        else:
+            merged.append(spelling[i])
+            i += 1
+    return merged
+
+
+# -- learning the merges ------------------------------------------------------------------------------------------------
+
+
+def train_plain(words: Mapping[bytes, int], merges: int) -> list[Pair]:
+    """The definition of `train`: count all pairs, merge the best, and begin again.
+
+    Every pass goes over all words. Good for a paragraph, hopeless for a book.
+    """
+    spellings = {tuple(single_bytes(word)): times for word, times in words.items()}
+    learned: list[Pair] = []
+    while len(learned) < merges:
+        counts: Counter[Pair] = Counter()
+        for spelling, times in spellings.items():
+            for pair in pairwise(spelling):
+                counts[pair] += times
+        if not counts:
+            break
+        best = max(counts, key=lambda pair: (counts[pair], pair))
+        spellings = {tuple(merge_pair(spelling, best)): times for spelling, times in spellings.items()}
+        learned.append(best)
+    return learned
+
+
+def train(words: Mapping[bytes, int], merges: int) -> list[Pair]:
+    """Learn up to `merges` merges from `words`, which says how often each word occurs.
+
+    Each step merges the pair with the greatest count; among pairs of equal count, the lexicographically greatest
+    (left, right) as byte strings. The count of a pair is the number of places where the two stand side by side
+    (b"aaa" counts (b"a", b"a") twice), times the number of occurrences of the word. The result depends on the counts
+    alone, never on the order of `words`.
+
+    Returns fewer merges when nothing is left to merge: every word is one token.
+
+    >>> train({b"hug": 10, b"pug": 5, b"hugs": 5}, 2)
+    [(b'u', b'g'), (b'h', b'ug')]
+
+    Two things make it fast. Counts are kept and corrected only for the words that hold the merged pair; and the best
+    pair comes from a heap whose entries may be out of date. That is safe because the count of a pair only ever falls
+    after its first step (new places for it would need one of its tokens to be made again): an entry is never too low,
+    so one that is up to date on top of the heap is the best.
+    """
+    spellings = [single_bytes(word) for word in words]
+    times = list(words.values())
+    counts: defaultdict[Pair, int] = defaultdict(int)
+    holders: defaultdict[Pair, set[int]] = defaultdict(set)  # the words (by index) where a pair is, or once was
+    for index, spelling in enumerate(spellings):
+        for pair in pairwise(spelling):
+            counts[pair] += times[index]
+            holders[pair].add(index)
+
+    heap = [_heap_entry(pair, count) for pair, count in counts.items()]
+    heapq.heapify(heap)
+    learned: list[Pair] = []
+    while heap and len(learned) < merges:
+        negative_count, _, best = heap[0]
+        count = counts[best]
+        if count != -negative_count:  # out of date: put it where it belongs now
+            if count:
+                heapq.heapreplace(heap, _heap_entry(best, count))
+            else:
+                heapq.heappop(heap)
+            continue
+        heapq.heappop(heap)
+        learned.append(best)
+        token = best[0] + best[1]
+        born: set[Pair] = set()
+        for index in holders.pop(best):
+            old = spellings[index]
+            new = merge_pair(old, best)
+            if len(new) == len(old):  # the pair is gone from this word since
+                continue
+            for pair in pairwise(old):
+                counts[pair] -= times[index]
+            for pair in pairwise(new):
+                counts[pair] += times[index]
+                if token in pair:
+                    born.add(pair)
+                    holders[pair].add(index)
+            spellings[index] = new
+        del counts[best]
+        for pair in born:
+            heapq.heappush(heap, _heap_entry(pair, counts[pair]))
+    return learned
+
+
+def _heap_entry(pair: Pair, count: int) -> tuple[int, str, Pair]:
+    """Sorts as (greatest count first, lexicographically greatest pair first) in a heap that hands out the least."""
+    return -count, _falling(pair[0]) + _falling(pair[1]), pair
+
+
+_COMPLEMENT = bytes(range(255, -1, -1))
+
+
+def _falling(token: bytes) -> str:
+    """A string that sorts the other way round: `_falling(a) < _falling(b)` exactly when `a > b`.
+
+    Each byte b becomes the character 255 - b. The end becomes a character above all of them, because a prefix sorts
+    before what it begins, and must sort after it here. The end also makes joined strings compare like a tuple.
+    """
+    return token.translate(_COMPLEMENT).decode("latin-1") + "\u0100"
+
+
+# -- spelling a word with the merges ------------------------------------------------------------------------------------
+
+
+def merge_steps(word: bytes, ranks: Mapping[Pair, int]) -> list[list[bytes]]:
+    """The story of one word, and the definition of `merge`: every spelling from single bytes to the last.
+
+    `ranks` says how early each pair was learned. Each step merges the pair of least rank, the leftmost of them.
+
+    >>> for spelling in merge_steps(b"hugs", {(b"u", b"g"): 0, (b"h", b"ug"): 1}): print(spelling)
+    [b'h', b'u', b'g', b's']
+    [b'h', b'ug', b's']
+    [b'hug', b's']
+    """
+    steps = [single_bytes(word)]
+    while True:
+        spelling = steps[-1]
+        places = [(ranks[pair], i) for i, pair in enumerate(pairwise(spelling)) if pair in ranks]
+        if not places:
+            return steps
+        _, i = min(places)
+        steps.append([*spelling[:i], spelling[i] + spelling[i + 1], *spelling[i + 2 :]])
+
+
+def merge(word: bytes, ranks: Mapping[Pair, int]) -> list[bytes]:
+    """Spell `word` with the tokens that `ranks` makes: the last line of `merge_steps`.
+
+    Takes O(n log n) steps for n bytes, because a "word" may well be a page of dashes: a heap holds the places where a
+    merge is possible, and links to both neighbours stand in for a list that would have to close its gaps.
+    """
+    n = len(word)
+    tokens = single_bytes(word)
+    before = list(range(-1, n - 1))
+    after = list(range(1, n + 1))
+    heap = [(ranks[pair], i) for i, pair in enumerate(pairwise(tokens)) if pair in ranks]
+    heapq.heapify(heap)
+    while heap:
+        rank, i = heapq.heappop(heap)
+        j = after[i]
+        # A neighbour may have been merged away since this entry was pushed; an empty token is in no pair.
+        if j == n or ranks.get((tokens[i], tokens[j])) != rank:
+            continue
+        tokens[i] += tokens[j]
+        tokens[j] = b""
+        h, k = before[i], after[j]
+        after[i] = k
+        if k < n:
+            before[k] = i
+            rank_right = ranks.get((tokens[i], tokens[k]))
+            if rank_right is not None:
+                heapq.heappush(heap, (rank_right, i))
+        if h >= 0:
+            rank_left = ranks.get((tokens[h], tokens[i]))
+            if rank_left is not None:
+                heapq.heappush(heap, (rank_left, h))
+    return [token for token in tokens if token]

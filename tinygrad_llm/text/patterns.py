@@ -1,0 +1,79 @@
+"""Split patterns: how text is cut into pieces before any byte pair is counted.
+
+Merges never cross the edge of a piece, so this regular expression decides what a token can be at most: a word with
+the space before it, a few digits, a run of punctuation. Without it the most frequent pairs would glue words together
+("of the"), and every word would be learned again with each of its neighbours.
+
+A tokenizer holds a sequence of patterns: the pieces of the first are cut further by the second, and so on (SmolLM2
+first isolates every digit and then splits as GPT-2 does). What a pattern does not match stays a piece of its own, so
+that no character is ever lost.
+
+After this: `bpe.py` learns merges inside the pieces. Left out on purpose: the other behaviours that the library
+`tokenizers` knows for a split (removing the match, gluing it to a neighbour); byte-level tokenizers do not use them.
+"""
+
+from collections.abc import Sequence
+
+import regex
+
+from tinygrad_llm.errors import InputError
+
+# Contractions, words, numbers and punctuation, each with the space before it, and other white space. White space before
+# a word gives its last space to the word: that is the lookahead. Source: Radford et al. 2019, gpt-2/src/encoder.py.
+GPT2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+
+# As GPT-2's, but contractions in either case, at most three digits in a piece, any one sign (not only a space) in
+# front of a word, line ends kept with the punctuation before them. Source: the encoding cl100k_base of tiktoken.
+GPT4 = (
+    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+# Every digit alone; every run of digits alone.
+ONE_DIGIT = r"\p{N}"
+DIGITS = r"\p{N}+"
+
+PATTERNS = {"gpt2": GPT2, "gpt4": GPT4}
+
+
+def named_pattern(pattern: str) -> str:
+    """The regular expression behind a name ("gpt2", "gpt4"); a regular expression is returned as it is.
+
+    Raises InputError for a word that is neither, which would otherwise be a pattern that matches only itself.
+    """
+    if pattern in PATTERNS:
+        return PATTERNS[pattern]
+    if not any(sign in pattern for sign in r"\[(|.*+?^$"):
+        raise InputError(
+            f"pattern={pattern!r} is neither a known name ({', '.join(PATTERNS)}) nor a regular expression."
+        )
+    return pattern
+
+
+class Splitter:
+    """Cuts text into pieces; joined again they are the text: `"".join(splitter(text)) == text`.
+
+    >>> Splitter([GPT4])("They'll meet in 1601.")
+    ['They', "'ll", ' meet', ' in', ' ', '160', '1', '.']
+    >>> Splitter([ONE_DIGIT, GPT2])("in 1601.")
+    ['in', ' ', '1', '6', '0', '1', '.']
+    """
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._compiled = [_compile(pattern) for pattern in patterns]
+
+    def __call__(self, text: str) -> list[str]:
+        pieces = [text]
+        for compiled in self._compiled:
+            # split() with the match in a group returns what is between the matches and the matches, in turn.
+            pieces = [part for piece in pieces for part in compiled.split(piece) if part]
+        return pieces
+
+
+def _compile(pattern: str) -> regex.Pattern[str]:
+    try:
+        compiled = regex.compile(f"({pattern})")
+    except regex.error as error:
+        raise InputError(f"The split pattern {pattern!r} is not a regular expression: {error}.") from error
+    if compiled.groups > 1:
+        raise InputError(f"The split pattern {pattern!r} captures groups; write (?:...) in place of (...).")
+    return compiled
