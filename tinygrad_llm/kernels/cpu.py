@@ -456,6 +456,51 @@ def softmax_minus_one_hot(log_probabilities, targets, g):
 token_losses = FastPair(cross_entropy_forward, cross_entropy_backward)
 
 
+LOGITS_BYTES = 32_000_000  # when only the loss is wanted, logits are made for this much at a time
+
+
+def projected_loss_forward(x, weight, targets):
+    """The logits are made once and turned, in place, into their own gradient: softmax - one_hot."""
+    rows, wanted = as_rows(x), targets.reshape(-1)
+    logits = rows @ weight.T  # (N, V)
+    losses = np.empty(len(rows), rows.dtype)
+
+    def block(a, b):
+        losses[a:b] = losses_in_place(logits[a:b], wanted[a:b])
+        softmax_minus_one_hot(logits[a:b], wanted[a:b], 1.0)
+
+    over_rows(block, len(rows), logits.strides[0])
+    return losses.sum(), logits
+
+
+def projected_loss_value(x, weight, targets):
+    rows, wanted = as_rows(x), targets.reshape(-1)
+    losses = np.empty(len(rows), rows.dtype)
+    step = max(1, LOGITS_BYTES // (weight.shape[0] * rows.itemsize))
+    for start in range(0, len(rows), step):
+        here = slice(start, start + step)
+        losses[here] = losses_in_place(rows[here] @ weight.T, wanted[here])
+    return losses.sum()
+
+
+def losses_in_place(logits, targets):
+    """-log p(target) of each row, 0 where the target is negative; the logits become log-probabilities."""
+    logits -= logits.max(axis=-1, keepdims=True)
+    total = np.exp(logits).sum(axis=-1, keepdims=True)
+    logits -= np.log(total, out=total)
+    return np.where(targets >= 0, -logits[np.arange(len(targets)), targets], 0)
+
+
+def projected_loss_backward(g, d_logits, x, weight, targets):
+    rows = as_rows(x)
+    dx = d_logits @ weight
+    dx *= g
+    return dx.reshape(x.shape), d_logits.T @ (rows * g), None
+
+
+projected_loss = FastPair(projected_loss_forward, projected_loss_backward, projected_loss_value)
+
+
 # --- training: one pass over the flat buffers -------------------------------------------------------------------
 
 

@@ -145,6 +145,15 @@ def token_losses(logits, targets):
     return (ops.logsumexp(logits, axis=-1) - chosen) * is_target.astype(logits.dtype)
 
 
+@fused(cpu=cpu.projected_loss)
+def projected_loss(x, weight, targets):
+    """Σ over tokens of -log p(target), with logits x Wᵀ: the last step of the model and its loss in one.
+
+    x: (..., C), weight: (V, C), targets: (...) integers, negative ones do not count -> a single number, in nats.
+    """
+    return token_losses(linear(x, weight), targets).sum()
+
+
 def cross_entropy(logits: Tensor, targets: Array, reduction: str = "mean") -> Tensor:
     """Cross-entropy between the model's distribution and the text: the average of -log p(true next token), in nats.
 
@@ -152,13 +161,16 @@ def cross_entropy(logits: Tensor, targets: Array, reduction: str = "mean") -> Te
     reduction: "mean" over the targets that count, "sum", or "none" for one loss per token.
     """
     losses = token_losses(logits, targets)
-    if reduction == "none":
-        return losses
+    return losses if reduction == "none" else reduce_losses(losses.sum(), targets, reduction)
+
+
+def reduce_losses(total: Tensor, targets: Array, reduction: str) -> Tensor:
+    """The summed loss as it is ("sum"), or divided by the number of targets that count ("mean")."""
     if reduction == "sum":
-        return losses.sum()
+        return total
     if reduction == "mean":
-        return losses.sum() * (1.0 / max(1, int((targets >= 0).sum())))
-    raise InputError(f"cross_entropy: reduction must be 'mean', 'sum' or 'none', it was {reduction!r}.")
+        return total * (1.0 / max(1, int((targets >= 0).sum())))
+    raise InputError(f"reduction must be 'mean' or 'sum', it was {reduction!r}.")
 
 
 def dropout(x: Tensor, rate: float, rng: np.random.Generator | None) -> Tensor:
