@@ -59,8 +59,7 @@ class Corpus:
         return _joined(self.validation)
 
     def summary(self) -> str:
-        """Three lines for the terminal: what is learned from, what is held out, how long a person would read
-        it."""
+        """Three lines for the terminal: what is learned from, what is held out, how long reading it takes."""
         words = count_words(self.train_text)
         return (
             f"Training text: {_listed(self.train)}, {words:,} words, {_megabytes(self.train_text)}.\n"
@@ -71,11 +70,9 @@ class Corpus:
 
 
 def count_words(text: str) -> int:
-    """How many words: runs of letters and digits, where one apostrophe or hyphen inside a word does not end
-    it.
+    """How many words: runs of letters and digits, in which single apostrophes and hyphens may stand.
 
-    `"Thou'rt to-night--gone"` has three. A script that does not put spaces between words is counted by its
-    runs.
+    `"Thou'rt to-night--gone"` has three. A script without spaces between words is counted by its runs.
     """
     return sum(1 for _ in re.finditer(r"\w+(?:['’-]\w+)*", text))
 
@@ -102,8 +99,7 @@ def reading_time(words: int, words_per_minute: float = WORDS_PER_MINUTE) -> str:
 
 
 def shakespeare(folder: str | Path, held_out: Sequence[str] = HELD_OUT_PLAYS) -> Corpus:
-    """The plays that `hub.assets.fetch(SHAKESPEARE)` left as Markdown under `folder`, cleaned by
-    `play_to_text`.
+    """The plays that `hub.assets.fetch(SHAKESPEARE)` left under `folder`, as plain text (`play_to_text`).
 
     `held_out` names the plays kept for validation by their titles (upper and lower case do not matter). Plays
     are in alphabetical order. Raises `InputError` when a title is not among the plays, or when none is left
@@ -111,10 +107,9 @@ def shakespeare(folder: str | Path, held_out: Sequence[str] = HELD_OUT_PLAYS) ->
     """
     plays = [play_to_text(_read(path), path.stem) for path in _files_under(Path(folder))]
     plays.sort(key=lambda play: play.name)
+    titles = {play.name.casefold() for play in plays}
     wanted = {title.casefold() for title in held_out}
-    unknown = [
-        title for title in held_out if title.casefold() not in {play.name.casefold() for play in plays}
-    ]
+    unknown = [title for title in held_out if title.casefold() not in titles]
     if unknown:
         raise InputError(
             f"held_out: no play is called {', '.join(map(repr, unknown))}; the plays are "
