@@ -1,15 +1,15 @@
 """Makes tokenizer_golden.json: what the libraries `tokenizers` and `tiktoken` say about awkward text.
 
-Run once from the root of the project, where both libraries are installed (tokenizers 0.23.3, tiktoken 0.14.0):
+Run once from the root of the project, with tokenizers 0.23.3 and tiktoken 0.14.0 installed beside it:
 
     PYTHONPATH=. python tests/golden/make_tokenizer_golden.py
 
 The tests read the JSON and need neither library.
 
-- "trained": a tokenizer of this project for each named pattern, saved, and opened by `tokenizers`; and its tokens given
-  to `tiktoken` together with the pattern that tiktoken itself has for that encoding, which is written differently.
-- "foreign": small tokenizer.json files made by `tokenizers`, each in the shape of a published family (the order of the
-  ids, the pre-tokenizer, the normalizer, the age of the format), with the ids that `tokenizers` gives.
+- "trained": a tokenizer of this project for each named pattern, saved, and opened by `tokenizers`; and its
+  tokens given to `tiktoken` with the pattern that tiktoken itself has for it, which is written differently.
+- "foreign": small tokenizer.json files made by `tokenizers`, each in the form of a published family (order
+  of ids, the pre-tokenizer, the normalizer, the age of the format), with the ids that `tokenizers` gives.
 """
 
 import json
@@ -24,16 +24,17 @@ from tokenizers import Tokenizer as Reference
 from tinygrad_llm.text import Tokenizer
 
 TRAINING_TEXT = """\
-The tokenizer reads this text and learns which bytes belong together. Bytes that often stand side by side become one
-token; tokens that often stand side by side become a longer token. That is the whole idea, and it is older than any
-language model: it was a way to make files smaller.
+The tokenizer reads this text and learns which bytes belong together. Bytes that often stand side by side
+become one token; tokens that often stand side by side become a longer token. That is the whole idea, and it
+is older than any language model: it was a way to make files smaller.
 
-They'll say it isn't so. We've seen it, I'm sure, and you'd see it too: WE'VE, I'M, YOU'D. In 1994 it had 256 symbols,
-in 2016 it had 30000, in 2024 it had 128256.   Spaces   matter.	Tabs	too.
+They'll say it isn't so. We've seen it, I'm sure, and you'd see it too: WE'VE, I'M, YOU'D. In 1994 it had 256
+symbols, in 2016 it had 30000, in 2024 it had 128256.   Spaces   matter.	Tabs	too.
     if indented: return "code" + str(1234567)
 
-Der Käfer läuft über die Straße. Où est l'été, où est la forêt? Привет, мир! Мир и привет. 今日は天気がいいです。
-明日も天気がいいです。 안녕하세요 안녕. שלום עולם. مرحبا بالعالم ١٢٣. สวัสดีชาวโลก 😀😃😄 👩‍👩‍👧 café café
+Der Käfer läuft über die Straße. Où est l'été, où est la forêt? Привет, мир! Мир и привет.
+今日は天気がいいです。明日も天気がいいです。 안녕하세요 안녕. שלום עולם.
+مرحبا بالعالم ١٢٣. สวัสดีชาวโลก 😀😃😄 👩‍👩‍👧 café café
 """
 
 TEXTS = [
@@ -41,13 +42,14 @@ TEXTS = [
     " ",
     "a",
     "The bytes often stand together.",
+    "It is indented.",
     "They'll isn't WE'VE I'M you'd 'S 'ſ o'clock rock'n'roll ''s '",
     "1 12 123 1234 12345 1234567 3.14159 1,000,000 0x1F 2nd ½ ² Ⅷ ١٢٣٤ 一二三 x2y3",
     "   three before, three after   ",
     "tab\there\t\tand\t there\n\n\nlines\r\nand\r\n\r\nmore \n \n  x\n",
     "no\u00a0break\u2003em\u2028line\u2029para\u3000wide\u200bzero\ufeffmark\u180e.",
     "control \x00\x01\x1b\x1c\x1d\x1e\x1f\x7f\x85 end",
-    "punct!!! (a[b]{c}) <d>&e; \"f\" -- --- ... /* g */ $%^ _h_ #i @j ~k `l`\n!!\n\n",
+    'punct!!! (a[b]{c}) <d>&e; "f" -- --- ... /* g */ $%^ _h_ #i @j ~k `l`\n!!\n\n',
     "Käfer STRAẞE straße été forêt e\u0301te\u0301 a\u030a \u0301",
     "Привет, мир! 今日は天気がいいです。안녕하세요 שלום مرحبا สวัสดี नमस्ते",
     "😀😃 👩\u200d👩\u200d👧 🇫🇷🇩🇪 👍🏽 ❤\ufe0f",
@@ -59,9 +61,10 @@ TEXTS = [
 ]
 
 GPT4_OF_QWEN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-GPT4_OF_LLAMA = GPT4_OF_QWEN.replace(r"\p{N}|", r"\p{N}{1,3}|")
+GPT4_OF_LLAMA = GPT4_OF_QWEN.replace(r"|\p{N}|", r"|\p{N}{1,3}|")
 
 
 def trained(pattern: str, encoding: str) -> dict:
@@ -88,8 +91,10 @@ def trained(pattern: str, encoding: str) -> dict:
     return {"vocab_size": tokenizer.vocab_size, "ordinary": ordinary, "with_special": with_special}
 
 
-def foreign(pre_tokenizer, first=(), last=(), *, alphabet=True, normalizer=None, model=None, older=False) -> dict:
-    """`first` and `last` are special tokens: with the lowest ids and in the vocabulary, or after it and outside."""
+def foreign(
+    pre_tokenizer, first=(), last=(), alphabet=True, normalizer=None, model=None, older=False
+) -> dict:
+    """`first` and `last` are special tokens: first in the vocabulary, or after it and outside."""
     reference = Reference(models.BPE(**(model or {})))
     reference.pre_tokenizer = pre_tokenizer
     reference.decoder = decoders.ByteLevel()
@@ -131,13 +136,14 @@ def main() -> None:
     qwen = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(GPT4_OF_QWEN), "isolated"), byte_level])
     smollm = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), byte_level_gpt2])
     chat = [AddedToken(name, special=True) for name in ("<|endoftext|>", "<|im_start|>", "<|im_end|>")]
+    end = [AddedToken("<|end_of_text|>", special=True)]
     golden = {
         "training_text": TRAINING_TEXT,
         "texts": TEXTS,
         "trained": {"gpt2": trained("gpt2", "gpt2"), "gpt4": trained("gpt4", "cl100k_base")},
         "foreign": {
             "gpt2": foreign(byte_level_gpt2, last=chat[:1], older=True),
-            "llama3": foreign(llama, last=[AddedToken("<|end_of_text|>", special=True)], model={"ignore_merges": True}),
+            "llama3": foreign(llama, last=end, model={"ignore_merges": True}),
             "qwen": foreign(qwen, last=chat, normalizer=normalizers.NFC()),
             "smollm": foreign(smollm, first=chat, alphabet=False),
         },

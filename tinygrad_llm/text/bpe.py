@@ -1,21 +1,22 @@
 """Byte pair encoding: how a vocabulary is learned from text, and how a word is spelled with it.
 
-Start with the 256 bytes as tokens. Count every pair of neighbours, make the most frequent pair a token, replace it
-everywhere, repeat. What was learned is the list of merges, in order. To spell a new word, apply the same merges to its
-bytes in the same order.
+Start with the 256 bytes as tokens. Count every pair of neighbours, make the most frequent pair a token,
+replace it everywhere, repeat. What was learned is the list of merges, in order. To spell a new word, apply
+the same merges to its bytes in the same order.
 
-Both halves stand here twice: `train_plain` and `merge_steps` are the definitions, to be read; `train` and `merge` give
-the same answers with less work, and a test holds each pair equal.
+Both halves stand here twice: `train_plain` and `merge_steps` are the definitions, to be read; `train` and
+`merge` give the same answers with less work, and a test holds each pair equal.
 
-Before this: `patterns.py` cuts the text into words. After this: `tokenizer.py` gives the tokens ids. In here a token is
-nothing but its bytes. That is enough: a string of bytes is only ever made by one pair. While both of its ends are edges
-of tokens, what lies between them is merged as if it stood alone, so at any moment it is cut in one way only, and once
-it is a token it is never cut again.
+Before this: `patterns.py` cuts the text into words. After this: `tokenizer.py` gives the tokens ids. In here
+a token is nothing but its bytes. That is enough, because training never makes the same bytes from two pairs.
+As long as both ends of a string are edges of tokens, what lies between is merged as if it stood alone; so at
+any moment it is cut in one way only, and once it is a token it is never cut again.
 
-Left out on purpose: a lower limit on counts, dropout of merges, scores (SentencePiece), and everything parallel.
+Left out on purpose: a lower limit on counts, dropout of merges, scores (SentencePiece), parallel counting.
 
-Sources: Gage 1994, "A New Algorithm for Data Compression"; Sennrich, Haddow and Birch 2016, "Neural Machine Translation
-of Rare Words with Subword Units", algorithm 1; Radford et al. 2019 for bytes in place of characters.
+Sources: Gage 1994, "A New Algorithm for Data Compression"; Sennrich, Haddow and Birch 2016, "Neural Machine
+Translation of Rare Words with Subword Units", algorithm 1; Radford et al. 2019, "Language Models are
+Unsupervised Multitask Learners", section 2.2, for bytes in place of characters.
 """
 
 import heapq
@@ -51,7 +52,7 @@ def merge_pair(spelling: Sequence[bytes], pair: Pair) -> list[bytes]:
     return merged
 
 
-# -- learning the merges ------------------------------------------------------------------------------------------------
+# -- learning the merges -------------------------------------------------------------------------------------
 
 
 def train_plain(words: Mapping[bytes, int], merges: int) -> list[Pair]:
@@ -77,67 +78,84 @@ def train_plain(words: Mapping[bytes, int], merges: int) -> list[Pair]:
 def train(words: Mapping[bytes, int], merges: int) -> list[Pair]:
     """Learn up to `merges` merges from `words`, which says how often each word occurs.
 
-    Each step merges the pair with the greatest count; among pairs of equal count, the lexicographically greatest
-    (left, right) as byte strings. The count of a pair is the number of places where the two stand side by side
-    (b"aaa" counts (b"a", b"a") twice), times the number of occurrences of the word. The result depends on the counts
-    alone, never on the order of `words`.
+    Each step merges the pair with the greatest count; among pairs of equal count, the lexicographically
+    greatest (left, right) as byte strings. The count of a pair is the number of places where the two stand
+    side by side (b"aaa" counts (b"a", b"a") twice), times the number of occurrences of the word. The result
+    depends on the counts alone, never on the order of `words`.
 
     Returns fewer merges when nothing is left to merge: every word is one token.
 
     >>> train({b"hug": 10, b"pug": 5, b"hugs": 5}, 2)
     [(b'u', b'g'), (b'h', b'ug')]
 
-    Two things make it fast. Counts are kept and corrected only for the words that hold the merged pair; and the best
-    pair comes from a heap whose entries may be out of date. That is safe because the count of a pair only ever falls
-    after its first step (new places for it would need one of its tokens to be made again): an entry is never too low,
-    so one that is up to date on top of the heap is the best.
+    Two things make it fast: counts are corrected only for the words that hold the merged pair (`_Words`), and
+    the best pair comes from a heap (`_pop_best`).
     """
-    spellings = [single_bytes(word) for word in words]
-    times = list(words.values())
-    counts: defaultdict[Pair, int] = defaultdict(int)
-    holders: defaultdict[Pair, set[int]] = defaultdict(set)  # the words (by index) where a pair is, or once was
-    for index, spelling in enumerate(spellings):
-        for pair in pairwise(spelling):
-            counts[pair] += times[index]
-            holders[pair].add(index)
-
-    heap = [_heap_entry(pair, count) for pair, count in counts.items()]
+    state = _Words(words)
+    heap = [_heap_entry(pair, count) for pair, count in state.counts.items()]
     heapq.heapify(heap)
     learned: list[Pair] = []
-    while heap and len(learned) < merges:
-        negative_count, _, best = heap[0]
-        count = counts[best]
-        if count != -negative_count:  # out of date: put it where it belongs now
-            if count:
-                heapq.heapreplace(heap, _heap_entry(best, count))
-            else:
-                heapq.heappop(heap)
-            continue
-        heapq.heappop(heap)
+    while len(learned) < merges:
+        best = _pop_best(heap, state.counts)
+        if best is None:
+            break
+        for pair in state.merge_everywhere(best):
+            heapq.heappush(heap, _heap_entry(pair, state.counts[pair]))
         learned.append(best)
-        token = best[0] + best[1]
-        born: set[Pair] = set()
-        for index in holders.pop(best):
-            old = spellings[index]
-            new = merge_pair(old, best)
-            if len(new) == len(old):  # the pair is gone from this word since
-                continue
-            for pair in pairwise(old):
-                counts[pair] -= times[index]
-            for pair in pairwise(new):
-                counts[pair] += times[index]
-                if token in pair:
-                    born.add(pair)
-                    holders[pair].add(index)
-            spellings[index] = new
-        del counts[best]
-        for pair in born:
-            heapq.heappush(heap, _heap_entry(pair, counts[pair]))
     return learned
 
 
+class _Words:
+    """The words as they are spelled at this moment, how often each pair is in them, and where."""
+
+    def __init__(self, words: Mapping[bytes, int]) -> None:
+        self.spellings = [single_bytes(word) for word in words]
+        self.times = list(words.values())
+        self.counts: defaultdict[Pair, int] = defaultdict(int)
+        self.holders: defaultdict[Pair, set[int]] = defaultdict(set)  # words where a pair is, or once was
+        for index, spelling in enumerate(self.spellings):
+            for pair in pairwise(spelling):
+                self.counts[pair] += self.times[index]
+                self.holders[pair].add(index)
+
+    def merge_everywhere(self, merged: Pair) -> set[Pair]:
+        """Merge one pair in every word that holds it, and return the pairs that this made."""
+        token = merged[0] + merged[1]
+        born: set[Pair] = set()
+        for index in self.holders.pop(merged):
+            old, times = self.spellings[index], self.times[index]
+            new = merge_pair(old, merged)
+            for pair in pairwise(old):
+                self.counts[pair] -= times
+            for pair in pairwise(new):
+                self.counts[pair] += times
+                if token in pair:
+                    born.add(pair)
+                    self.holders[pair].add(index)
+            self.spellings[index] = new
+        return born
+
+
+def _pop_best(heap: list[tuple[int, str, Pair]], counts: Mapping[Pair, int]) -> Pair | None:
+    """The pair to merge next, taken from a heap whose entries may be out of date; None when there is none.
+
+    Each pair has one entry, which is never too low: after the step in which a pair first appears its count
+    only falls, because for a new place one of its tokens would have to be made again, by another pair. So the
+    first entry that is up to date is the best. The others go back to where they belong now, or away at count
+    0.
+    """
+    while heap:
+        negative_count, _, pair = heapq.heappop(heap)
+        count = counts[pair]
+        if count == -negative_count:
+            return pair
+        if count:
+            heapq.heappush(heap, _heap_entry(pair, count))
+    return None
+
+
 def _heap_entry(pair: Pair, count: int) -> tuple[int, str, Pair]:
-    """Sorts as (greatest count first, lexicographically greatest pair first) in a heap that hands out the least."""
+    """In a heap, which hands out the least: the greatest count first, among equals the greatest pair."""
     return -count, _falling(pair[0]) + _falling(pair[1]), pair
 
 
@@ -147,19 +165,20 @@ _COMPLEMENT = bytes(range(255, -1, -1))
 def _falling(token: bytes) -> str:
     """A string that sorts the other way round: `_falling(a) < _falling(b)` exactly when `a > b`.
 
-    Each byte b becomes the character 255 - b. The end becomes a character above all of them, because a prefix sorts
-    before what it begins, and must sort after it here. The end also makes joined strings compare like a tuple.
+    Each byte b becomes the character 255 - b. The end becomes a character above all of them, because a prefix
+    sorts before what it begins, and must sort after it here. The end also makes joined strings compare like a
+    tuple.
     """
     return token.translate(_COMPLEMENT).decode("latin-1") + "\u0100"
 
 
-# -- spelling a word with the merges ------------------------------------------------------------------------------------
+# -- spelling a word with the merges -------------------------------------------------------------------------
 
 
 def merge_steps(word: bytes, ranks: Mapping[Pair, int]) -> list[list[bytes]]:
-    """The story of one word, and the definition of `merge`: every spelling from single bytes to the last.
+    """The story of one word: every spelling from single bytes to the last. It is the definition of `merge`.
 
-    `ranks` says how early each pair was learned. Each step merges the pair of least rank, the leftmost of them.
+    `ranks` says how early each pair was learned. Each step merges the leftmost pair of least rank.
 
     >>> for spelling in merge_steps(b"hugs", {(b"u", b"g"): 0, (b"h", b"ug"): 1}): print(spelling)
     [b'h', b'u', b'g', b's']
@@ -179,8 +198,9 @@ def merge_steps(word: bytes, ranks: Mapping[Pair, int]) -> list[list[bytes]]:
 def merge(word: bytes, ranks: Mapping[Pair, int]) -> list[bytes]:
     """Spell `word` with the tokens that `ranks` makes: the last line of `merge_steps`.
 
-    Takes O(n log n) steps for n bytes, because a "word" may well be a page of dashes: a heap holds the places where a
-    merge is possible, and links to both neighbours stand in for a list that would have to close its gaps.
+    Takes O(n log n) steps for n bytes, because a "word" may well be a page of dashes: a heap holds the places
+    where a merge is possible, and links to both neighbours stand in for a list that would have to close its
+    gaps.
     """
     n = len(word)
     tokens = single_bytes(word)

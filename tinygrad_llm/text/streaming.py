@@ -1,9 +1,10 @@
 """Streaming: printing a text while its ids are still being sampled.
 
-A token may end in the middle of a character: the four bytes of an emoji are often four tokens. Printed token by token
-such a character would show as replacement characters. So bytes wait here until their character is whole.
+A token may end in the middle of a character: the four bytes of an emoji are often four tokens. Printed token
+by token such a character would show as replacement characters. So bytes wait here until their character is
+whole.
 
-Before this: `tokenizer.py` knows the bytes of each id; `generation/` samples the ids. After this: the terminal.
+Before this: `tokenizer.py` knows the bytes of each id, `generation/` samples ids. After this: the terminal.
 """
 
 import codecs
@@ -27,9 +28,9 @@ class StreamDecoder:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def push(self, token_id: int) -> str:
-        """The characters that this id completes, often none. Raises InputError for an id not in the vocabulary."""
+        """The characters this id completes, maybe none. Raises InputError for an id not in the vocabulary."""
         return self._decoder.decode(self._tokenizer.token_bytes(token_id))
 
     def finish(self) -> str:
-        """What is left at the end: nothing, or U+FFFD for a character that was never completed. Then begin anew."""
+        """What is left: nothing, or U+FFFD for a character that was not completed. Then begin anew."""
         return self._decoder.decode(b"", final=True)

@@ -2,18 +2,18 @@
 
     text --split--> pieces --UTF-8--> bytes --merges--> tokens --vocabulary--> ids
 
-Ids of a tokenizer trained here are in the natural order: the 256 bytes first, each with its own value as id, then the
-merges in the order in which they were learned, then the special tokens. So the first ids say nothing but "byte", a
-smaller vocabulary is a prefix of a larger one, and the id of a merge minus 256 is its rank. A tokenizer that was loaded
-keeps the ids of its file.
+The ids of a tokenizer trained here are in the natural order: the 256 bytes first, the id being the byte's
+value; then the merges in the order in which they were learned; then the special tokens. So a byte needs no
+table, the id of a merge minus 256 is its rank, and a smaller vocabulary is the beginning of a larger one. A
+tokenizer that was loaded keeps the ids of its file.
 
-Text never becomes a special token by accident: "<|endoftext|>" in what a user wrote is thirteen ordinary characters,
-unless the caller allows it by name.
+Text never becomes a special token by accident: "<|endoftext|>" in what a user wrote is thirteen ordinary
+characters, unless the caller allows it by name.
 
-Before this: `bpe.py` learns and applies the merges, `tokenizer_json.py` is the file. After this: `streaming.py` decodes
-id by id, `corpus.py` and `batches.py` turn ids into training data.
+Before this: `bpe.py` learns and applies the merges, `tokenizer_json.py` is the file. After this:
+`streaming.py` decodes id by id, `corpus.py` and `batches.py` turn ids into training data.
 
-Left out on purpose: padding, truncation, begin-of-text tokens, offsets: who builds a batch or a prompt knows better.
+Left out on purpose: padding, truncation, begin-of-text tokens. Who builds a batch or a prompt does that.
 """
 
 import unicodedata
@@ -37,13 +37,13 @@ END_OF_TEXT_NAMES = ("<|endoftext|>", "<|end_of_text|>")
 class Tokenizer:
     """Byte-level BPE with the vocabulary, merges, split patterns and special tokens of `config`.
 
-    Made by `Tokenizer.train` or `Tokenizer.load`. Every text that UTF-8 can write is encoded, and decoding gives it
-    back: `tokenizer.decode(tokenizer.encode(text)) == text`. Two exceptions belong to files of other models: some
-    normalise text first (Qwen: NFC), and some lack tokens for rare bytes (SmolLM2).
+    Made by `Tokenizer.train` or `Tokenizer.load`. Every text that UTF-8 can write is encoded, and decoding
+    gives it back: `tokenizer.decode(tokenizer.encode(text)) == text`. Two exceptions belong to files of other
+    models: some normalise text first (Qwen: NFC), and some lack tokens for rare bytes (SmolLM2).
 
     >>> tokenizer = Tokenizer.train("the cat, the hat, the bat", vocab_size=260)
     >>> tokenizer.tokens("the rat")
-    [b'th', b'e', b' ', b'r', b'at']
+    [b'the', b' ', b'r', b'at']
     """
 
     def __init__(self, config: TokenizerConfig) -> None:
@@ -64,32 +64,36 @@ class Tokenizer:
     ) -> "Tokenizer":
         """Learn a vocabulary of exactly `vocab_size` tokens from one text or several.
 
-        `vocab_size` counts everything: 256 bytes, the merges, the special tokens. 256 itself means bytes and nothing
-        else: no merges and no special tokens. `pattern` is "gpt2", "gpt4" or a regular expression. See `bpe.train` for
-        what is merged and how ties are broken. Special tokens are not looked for in the text.
+        `vocab_size` counts everything: 256 bytes, the merges, the special tokens. 256 itself means bytes and
+        nothing else: no merges and no special tokens. `pattern` is "gpt2", "gpt4" or a regular expression.
+        See `bpe.train` for what is merged and how ties are broken. Special tokens are not looked for in the
+        text.
 
-        Raises InputError when `vocab_size` is below 256, leaves no room for the special tokens, or is more than the
-        text supports; when a special token is empty, given twice or is an ordinary token as well.
+        Raises InputError when `vocab_size` is below 256, leaves no room for the special tokens, or is more
+        than the text supports; and when a special token is empty, given twice or an ordinary token as well.
         """
         if isinstance(special_tokens, str):
-            raise InputError(f"special_tokens={special_tokens!r} must be a list of names, as in [{special_tokens!r}].")
+            raise InputError(
+                f"special_tokens={special_tokens!r} must be a list of names: [{special_tokens!r}]."
+            )
         if vocab_size < BYTES:
-            raise InputError(f"vocab_size={vocab_size} is below {BYTES}, the number of bytes. Ask for {BYTES} or more.")
+            raise InputError(f"vocab_size={vocab_size} is below the {BYTES} bytes. Ask for {BYTES} or more.")
         if vocab_size == BYTES:
             special_tokens = ()
         merges = vocab_size - BYTES - len(special_tokens)
         if merges < 0:
             raise InputError(
-                f"vocab_size={vocab_size} leaves no room for {len(special_tokens)} special tokens beside {BYTES} bytes. "
-                f"Ask for {BYTES + len(special_tokens)} or more, or for {BYTES}: bytes alone."
+                f"vocab_size={vocab_size} leaves no room for {len(special_tokens)} special tokens beside the "
+                f"{BYTES} bytes. Ask for {BYTES + len(special_tokens)} or more, or for {BYTES}: bytes alone."
             )
         expression = named_pattern(pattern)
-        words = _count_words([text] if isinstance(text, str) else text, Splitter([expression])) if merges else {}
+        words = _count_words([text] if isinstance(text, str) else text, Splitter([expression]))
         learned = bpe.train(words, merges)
         if len(learned) < merges:
             raise InputError(
-                f"vocab_size={vocab_size} is more than the text supports: with {len(learned)} merges every word is one "
-                f"token. It supports {vocab_size - merges + len(learned)}; ask for that or less, or give more text."
+                f"vocab_size={vocab_size} is more than the text supports, which is "
+                f"{vocab_size - merges + len(learned)}: with {len(learned)} merges every word is one token. "
+                f"Ask for that or less, or give more text."
             )
         tokens = [bytes([byte]) for byte in range(BYTES)] + [left + right for left, right in learned]
         _check_special_tokens(special_tokens, tokens)
@@ -104,21 +108,21 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
-        """Read a tokenizer.json: one that `save` wrote, or that of a byte-level BPE model (see `tokenizer_json`).
+        """Read a tokenizer.json: one that `save` wrote, or that of another byte-level BPE model.
 
         Raises InputError when the file is missing, damaged or of another kind of tokenizer.
         """
         return cls(tokenizer_json.from_json(read_text(path), source=str(path)))
 
     def save(self, path: str | Path) -> None:
-        """Write everything this tokenizer is to one file, usually called tokenizer.json. `load` gives it back.
+        """Write everything this tokenizer is to one file, usually called tokenizer.json, for `load`.
 
-        The library `tokenizers` opens the file as well and gives equal ids, with one difference: it finds special
-        tokens in any text, as `encode(text, allowed_special="all")` does here.
+        The library `tokenizers` opens the file as well and gives equal ids, with one difference: it finds
+        special tokens in any text, as `encode(text, allowed_special="all")` does here.
         """
         atomic_write_bytes(path, tokenizer_json.to_json(self.config).encode())
 
-    # -- what is in it --------------------------------------------------------------------------------------------------
+    # -- what is in it ---------------------------------------------------------------------------------------
 
     @property
     def vocab_size(self) -> int:
@@ -144,22 +148,22 @@ class Tokenizer:
         merges, special = len(self.config.merges), list(self.config.special_tokens)
         return f"Tokenizer(vocab_size={self.vocab_size}, merges={merges}, special_tokens={special})"
 
-    # -- text to ids ----------------------------------------------------------------------------------------------------
+    # -- text to ids -----------------------------------------------------------------------------------------
 
     def encode(self, text: str, allowed_special: str | Collection[str] = ()) -> list[int]:
         """The ids of `text`.
 
-        `allowed_special` names the special tokens that the text may contain, or is "all"; any other is spelled like
-        ordinary text. Raises InputError for a name that is no special token, and for a lone surrogate: half of a
-        character, which is not text and has no UTF-8.
+        `allowed_special` names the special tokens that the text may contain, or is "all"; any other is
+        spelled like ordinary text. Raises InputError for a name that is no special token, and for a lone
+        surrogate: half of a character, which is not text and has no UTF-8.
         """
         return self.encode_array(text, allowed_special).tolist()
 
     def encode_array(self, text: str, allowed_special: str | Collection[str] = ()) -> np.ndarray:
         """As `encode`, but an int32 array of shape (T,). For texts of megabytes.
 
-        While it works, the pieces of the text take about twenty times its size in memory: encode a large corpus
-        document by document.
+        While it works, the pieces of the text take about twenty times its size in memory: encode a large
+        corpus document by document.
         """
         _check_is_text(text)
         allowed = self._allowed(allowed_special)
@@ -203,7 +207,7 @@ class Tokenizer:
         return self._split(text)
 
     def _encode_ordinary(self, text: str) -> np.ndarray:
-        # Ids are kept as packed int32 because joining bytes is the fastest way Python has to put lists together.
+        # Ids are remembered as packed int32: joining bytes is the fastest way Python has to join sequences.
         packed = bytearray().join(map(self._packed_ids.__getitem__, self._pieces(text)))
         return np.frombuffer(packed, np.int32)
 
@@ -225,24 +229,25 @@ class Tokenizer:
         if allowed_special == "all":
             return dict(special)
         if isinstance(allowed_special, str):
-            raise InputError(f'allowed_special={allowed_special!r} must be a list of special tokens, or "all".')
+            raise InputError(f'allowed_special={allowed_special!r} must be a list of names, or "all".')
         unknown = [name for name in allowed_special if name not in special]
         if unknown:
             raise InputError(f"allowed_special names {unknown}, and the special tokens are {list(special)}.")
         return {name: special[name] for name in allowed_special}
 
-    # -- ids to text ----------------------------------------------------------------------------------------------------
+    # -- ids to text -----------------------------------------------------------------------------------------
 
     def decode(self, ids: Sequence[int] | np.ndarray, errors: str = "replace") -> str:
         """The text of `ids`. Special tokens are written out by name.
 
-        Ids need not end on a whole character: with errors="replace" bytes that are not UTF-8 become U+FFFD, with
-        "strict" they raise UnicodeDecodeError. Raises InputError for an id that is not in the vocabulary.
+        Ids need not end on a whole character: with errors="replace" bytes that are not UTF-8 become U+FFFD,
+        with "strict" they raise UnicodeDecodeError. Raises InputError for an id that is not in the
+        vocabulary.
         """
         return self.decode_bytes(ids).decode("utf-8", errors)
 
     def decode_bytes(self, ids: Sequence[int] | np.ndarray) -> bytes:
-        """The bytes of `ids`, valid UTF-8 or not. Raises InputError for an id that is not in the vocabulary."""
+        """The bytes of `ids`, valid UTF-8 or not. Raises InputError for an id not in the vocabulary."""
         try:
             return b"".join([self._token_of[i] for i in _id_list(ids)])
         except KeyError as error:
@@ -283,18 +288,20 @@ def _count_words(texts: Iterable[str], split: Splitter) -> dict[bytes, int]:
 
 def _check_is_text(text: str) -> None:
     if not isinstance(text, str):
-        raise InputError(f"text must be a str, and is {type(text).__name__}. Decode bytes first, or use encode_bytes.")
+        raise InputError(
+            f"text must be a str, and is {type(text).__name__}. For bytes there is encode_bytes."
+        )
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise InputError(
-            f"text holds the lone surrogate U+{ord(text[error.start]):04X} at position {error.start}: half of a character, "
-            f'which no UTF-8 can write. Remove it, for example with text.encode("utf-8", "replace").decode().'
+            f"text holds the lone surrogate U+{ord(text[error.start]):04X} at position {error.start}, "
+            f'half of a character. Replace it, for example with text.encode("utf-8", "replace").decode().'
         ) from error
 
 
 def _check_special_tokens(names: Sequence[str], tokens: Collection[bytes]) -> None:
-    # The file writes both kinds into one dictionary, special tokens by name and the others in GPT-2's alphabet.
+    # In the file both kinds are in one dictionary: special tokens by name, others in GPT-2's alphabet.
     ordinary = {tokenizer_json.visible(token) for token in tokens}
     for name in names:
         _check_is_text(name)
@@ -302,8 +309,8 @@ def _check_special_tokens(names: Sequence[str], tokens: Collection[bytes]) -> No
             raise InputError("special_tokens holds an empty string. Give each special token a name.")
         if name in ordinary:
             raise InputError(
-                f"special_tokens holds {name!r}, which is an ordinary token as well. Choose a name that no text has, "
-                f"such as <|{name}|>."
+                f"special_tokens holds {name!r}, which is an ordinary token as well. Choose a name that no "
+                f"text has, such as <|{name}|>."
             )
     if len(set(names)) < len(names):
         raise InputError(f"special_tokens={list(names)} holds a name twice.")
@@ -314,5 +321,5 @@ def _id_list(ids: Sequence[int] | np.ndarray) -> list[int]:
     if array.size == 0:
         return []
     if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise InputError(f"ids must be a sequence of whole numbers, and has shape {array.shape} of {array.dtype}.")
+        raise InputError(f"ids must be a row of whole numbers, and has shape {array.shape} of {array.dtype}.")
     return array.tolist()

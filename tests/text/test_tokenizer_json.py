@@ -1,0 +1,124 @@
+"""The file: saving and loading is the identity, and what is damaged or of another kind is refused by name."""
+
+import copy
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygrad_llm.errors import InputError
+from tinygrad_llm.text import Tokenizer
+from tinygrad_llm.text.tokenizer_json import byte_alphabet, from_json, from_visible, to_json, visible
+
+TEXT = "the cat, the hat, the bat. Was it the rat? They'd seen 12345 of them: été, où?\n\n"
+configs = st.builds(
+    lambda merges, special, pattern: (
+        Tokenizer.train(TEXT, 256 + merges + len(special), pattern, special_tokens=special).config
+    ),
+    st.integers(0, 10),
+    st.lists(
+        st.text(st.characters(exclude_categories=["Cs"]), min_size=2).map("<|{}|>".format),
+        max_size=3,
+        unique=True,
+    ),
+    st.sampled_from(["gpt2", "gpt4", r"\p{L}+|\d", "[^\n]*\n|'\"\\\\"]),
+)
+VALID = json.loads(to_json(Tokenizer.train(TEXT, 280).config))
+
+
+@given(configs, st.sampled_from([None, "NFC", "NFKD"]), st.booleans())
+def test_writing_and_reading_is_the_identity(config, normalization, ignore_merges):
+    config = dataclasses.replace(config, normalization=normalization, ignore_merges=ignore_merges)
+    assert from_json(to_json(config), "a file") == config
+
+
+def test_a_saved_tokenizer_keeps_its_pattern_and_its_special_tokens(tmp_path):
+    path = tmp_path / "tokenizer.json"
+    saved = Tokenizer.train(TEXT, 280, pattern=r"[a-z ]+|.|\n", special_tokens=["<|début|>", "<|fin|>"])
+    saved.save(path)
+    loaded = Tokenizer.load(path)
+    assert loaded.config == saved.config
+    assert loaded.special_tokens == {"<|début|>": 278, "<|fin|>": 279}
+    assert loaded.tokens("the cat, 1") == saved.tokens("the cat, 1")
+    assert saved.tokens("the cat, 1") != Tokenizer.train(TEXT, 280).tokens("the cat, 1")
+
+
+def test_the_byte_alphabet():
+    alphabet = byte_alphabet()
+    assert len(set(alphabet)) == 256 and all(character.isprintable() for character in alphabet)
+    assert visible(b" the\n\x00\xff") == "ĠtheĊĀÿ"
+    assert all(from_visible(visible(bytes([byte]))) == bytes([byte]) for byte in range(256))
+
+
+def broken(change):
+    contents = copy.deepcopy(VALID)
+    change(contents)
+    return json.dumps(contents)
+
+
+def steps(contents):
+    return contents["pre_tokenizer"]["pretokenizers"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.pop("model"), "'model' is missing"),
+        (lambda c: c.pop("added_tokens"), "'added_tokens' is missing"),
+        (lambda c: c.pop("pre_tokenizer"), "'pre_tokenizer' is missing"),
+        (lambda c: c.update(pre_tokenizer=None), "'pre_tokenizer' is of type NoneType"),
+        (lambda c: c["model"].pop("vocab"), "'model.vocab' is missing"),
+        (lambda c: c["model"].pop("merges"), "'model.merges' is missing"),
+        (lambda c: c["model"].update(vocab={}), "'model.vocab' is empty"),
+        (lambda c: c["model"].update(vocab=[]), "'model.vocab' is of type list"),
+        (lambda c: c["model"]["vocab"].update(th="7"), "'th' has the id '7'"),
+        (lambda c: c["model"]["vocab"].update(th=-1), "'th' has the id -1"),
+        (lambda c: c["model"]["vocab"].update(th=2**31), "'th' has the id 2147483648"),
+        (lambda c: c["model"]["vocab"].update({"": 999}), "tokens is empty"),
+        (lambda c: c["added_tokens"].append({"content": "", "id": 999}), "tokens is empty"),
+        (lambda c: c["added_tokens"].append({"content": "<|x|>", "id": -5}), "has the id -5"),
+        (lambda c: c["model"]["vocab"].update(th=1), "two tokens have the same id"),
+        (lambda c: c["model"]["vocab"].pop("at"), "needs the token 'at', which 'model.vocab' lacks"),
+        (lambda c: c["model"]["vocab"].update({"two words": 999}), "'two words' is not written"),
+        (lambda c: c["model"]["merges"].append(["a"]), "not a pair"),
+        (lambda c: c["model"]["merges"].append("a b c"), "not a pair"),
+        (lambda c: c["model"]["merges"].append([1, 2]), "token 1 is not written"),
+        (lambda c: c["model"]["merges"].append(["a", "zzz"]), "needs the token 'zzz'"),
+        (lambda c: c["model"].update(type="WordPiece"), "model is WordPiece"),
+        (lambda c: c["model"].update(byte_fallback=True), "SentencePiece"),
+        (lambda c: c["model"].update(end_of_word_suffix="</w>"), "end_of_word_suffix='</w>'"),
+        (lambda c: c["model"].update(dropout=0.1), "dropout=0.1"),
+        (lambda c: c["added_tokens"][0].pop("content"), "'added_tokens.content' is missing"),
+        (lambda c: c["added_tokens"][0].update(id=5), "two ids, 279 and 5"),
+        (lambda c: c["added_tokens"][0].update(lstrip=True), "lstrip"),
+        (lambda c: c.update(normalizer={"type": "Lowercase"}), "normalizer Lowercase"),
+        (lambda c: c.update(pre_tokenizer={"type": "Whitespace"}), "does not end in ByteLevel"),
+        (lambda c: steps(c).reverse(), "does not end in ByteLevel"),
+        (lambda c: steps(c).clear(), "does not end in ByteLevel"),
+        (lambda c: steps(c)[-1].update(add_prefix_space=True), "add_prefix_space"),
+        (lambda c: steps(c)[0].update(behavior="Removed"), "Removed"),
+        (lambda c: steps(c)[0].update(invert=True), "not supported"),
+        (lambda c: steps(c).insert(0, {"type": "Punctuation"}), "Punctuation"),
+    ],
+)
+def test_a_damaged_or_foreign_file_is_refused_by_name(change, message, tmp_path):
+    path = tmp_path / "tokenizer.json"
+    path.write_text(broken(change))
+    with pytest.raises(InputError, match=message) as refused:
+        Tokenizer.load(path)
+    assert str(path) in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", to_json(Tokenizer.train(TEXT, 280).config)[:5000]])
+def test_a_truncated_file_is_refused(text, tmp_path):
+    path = tmp_path / "tokenizer.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match="not complete JSON|'model' is missing"):
+        Tokenizer.load(path)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(InputError, match="There is no file"):
+        Tokenizer.load(tmp_path / "tokenizer.json")
