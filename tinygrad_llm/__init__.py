@@ -1,10 +1,12 @@
 """tinygrad_llm: a large language model, from bytes to human feedback, on one readable tensor.
 
-    import tinygrad_llm as tg
+import tinygrad_llm as tg
 """
+
+import tinygrad_llm.runtime  # isort: skip  # before NumPy is loaded
 
 from tinygrad_llm.autograd import Tensor, no_grad, plain
 from tinygrad_llm.nn.config import TransformerConfig
 from tinygrad_llm.nn.transformer import Transformer
 
-__version__ = "0.1.0"
+from tinygrad_llm.version import __version__

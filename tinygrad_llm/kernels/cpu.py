@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from tinygrad_llm.kernels.pair import FastPair
-from tinygrad_llm.kernels.threads import over_rows, share_out
+from tinygrad_llm.kernels.threads import BLOCK_BYTES, over_rows, share_out, workers
 
 GELU_SLOPE = math.sqrt(2.0 / math.pi)
 GELU_CUBIC = 0.044715
@@ -326,88 +326,93 @@ rotate = FastPair(rotate_forward, rotate_backward)
 QUERY_BLOCK = 128  # queries handled together: keys after the last of them are never looked at
 
 
-def visible_keys(first, last, past, window):
-    """Queries first..last (past keys come before query 0) see keys start..end; and the (query, key) pairs hidden."""
-    end = past + last
-    start = 0 if window is None else max(0, past + first - window + 1)
+def hiding_mask(first, last, start, end, past, window, dtype):
+    """0 where query may look at key, -inf where not, for queries first..last and keys start..end; None if all may."""
     query = past + np.arange(first, last)[:, None]
     key = np.arange(start, end)[None, :]
     hidden = key > query
     if window is not None:
         hidden |= key <= query - window
-    return start, end, hidden
+    return np.where(hidden, -np.inf, 0.0).astype(dtype) if hidden.any() else None
 
 
-def attention_blocks(length, past, window):
-    """The query blocks of one head: (queries, keys, hidden or None) with slices for queries and keys."""
+def query_blocks(length, past, window, dtype):
+    """(queries, keys, mask) of each block of queries: slices of the positions, and what is hidden among them."""
     for first in range(0, length, QUERY_BLOCK):
         last = min(first + QUERY_BLOCK, length)
-        start, end, hidden = visible_keys(first, last, past, window)
-        yield slice(first, last), slice(start, end), hidden if hidden.any() else None
+        start = 0 if window is None else max(0, past + first - window + 1)
+        end = past + last
+        yield slice(first, last), slice(start, end), hiding_mask(first, last, start, end, past, window, dtype)
+
+
+def by_head(x, kv_heads):
+    """(B, T, H, D) seen as (B, K, H/K, T, D), without copying."""
+    batch, length, heads, width = x.shape
+    return x.reshape(batch, length, kv_heads, heads // kv_heads, width).transpose(0, 2, 3, 1, 4)
+
+
+def head_groups(batch, kv_heads, group, keys, itemsize):
+    """(example, key-value heads) of each piece of work: as many heads as their scores fit in the cache."""
+    fitting = max(1, BLOCK_BYTES // (group * QUERY_BLOCK * keys * itemsize))
+    per_core = max(1, batch * kv_heads // workers.cores)
+    step = min(fitting, per_core, kv_heads)
+    return [(b, slice(h, min(h + step, kv_heads))) for b in range(batch) for h in range(0, kv_heads, step)]
 
 
 def attention_forward(q, k, v, *, scale=None, window=None):
-    batch, length, heads, width = q.shape
-    kv_heads = k.shape[2]
-    group = heads // kv_heads
-    scale = 1.0 / math.sqrt(width) if scale is None else scale
-    plan = list(attention_blocks(length, k.shape[1] - length, window))
-    out = np.empty((batch, length, heads, v.shape[3]), q.dtype)
-    log_sums = np.empty((batch, heads, length, 1), q.dtype)  # of each query's exp(scores): all the backward needs
+    scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
+    kv_heads, keys = k.shape[2], k.shape[1]
+    out = np.empty((*q.shape[:3], v.shape[3]), q.dtype)
+    q5, k5, v5, out5 = (by_head(x, kv_heads) for x in (q, k, v, out))  # (B, K, H/K, T, D), (B, K, 1, S, D), …
+    log_sums = np.empty((*q5.shape[:4], 1), q.dtype)  # of each query's exp(scores): all that the backward needs
+    plan = list(query_blocks(q.shape[1], keys - q.shape[1], window, q.dtype))
+    work = head_groups(q.shape[0], kv_heads, q5.shape[2], keys, q.itemsize)
 
     def stretch(first, last):
-        for i in range(first, last):
-            b, h = divmod(i, heads)
-            keys, values = k[b, :, h // group], v[b, :, h // group]  # (S, D)
-            for rows, columns, hidden in plan:
-                scores = (q[b, rows, h] * scale) @ keys[columns].T
-                if hidden is not None:
-                    scores[hidden] = -np.inf
+        for b, h in work[first:last]:
+            for rows, columns, mask in plan:
+                scores = (q5[b, h, :, rows] * scale) @ k5[b, h, :, columns].swapaxes(-1, -2)  # (h, H/K, t, s)
+                if mask is not None:
+                    scores += mask
                 largest = scores.max(axis=-1, keepdims=True)
                 scores -= largest
                 np.exp(scores, out=scores)
                 total = scores.sum(axis=-1, keepdims=True)
-                np.matmul(scores, values[columns], out=out[b, rows, h])
-                out[b, rows, h] /= total
+                np.divide(scores @ v5[b, h, :, columns], total, out=out5[b, h, :, rows])
                 np.log(total, out=total)
-                np.add(total, largest, out=log_sums[b, h, rows])
+                np.add(total, largest, out=log_sums[b, h, :, rows])
 
-    share_out(stretch, batch * heads, parallel=q.size * k.shape[1] >= 1 << 20, one_blas_thread_each=True)
+    share_out(stretch, len(work), parallel=q.size * keys >= 1 << 20, one_blas_thread_each=True)
     return out, (out, log_sums)
 
 
 def attention_backward(g, saved, q, k, v, *, scale=None, window=None):
     out, log_sums = saved
-    batch, length, heads, width = q.shape
-    kv_heads = k.shape[2]
-    group = heads // kv_heads
-    scale = 1.0 / math.sqrt(width) if scale is None else scale
-    plan = list(attention_blocks(length, k.shape[1] - length, window))
-    dq = np.empty(q.shape, q.dtype)
-    dk, dv = np.zeros(k.shape, k.dtype), np.zeros(v.shape, v.dtype)
+    scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
+    kv_heads, keys = k.shape[2], k.shape[1]
+    dq, dk, dv = np.empty(q.shape, q.dtype), np.zeros(k.shape, k.dtype), np.zeros(v.shape, v.dtype)
+    q5, k5, v5, out5, g5, dq5, dk5, dv5 = (by_head(x, kv_heads) for x in (q, k, v, out, g, dq, dk, dv))
+    plan = list(query_blocks(q.shape[1], keys - q.shape[1], window, q.dtype))
+    work = head_groups(q.shape[0], kv_heads, q5.shape[2], keys, q.itemsize)
 
     def stretch(first, last):
-        for i in range(first, last):
-            b, kv = divmod(i, kv_heads)
-            for h in range(kv * group, (kv + 1) * group):
-                keys, values = k[b, :, kv], v[b, :, kv]
-                for rows, columns, hidden in plan:
-                    gb = g[b, rows, h]
-                    queries = q[b, rows, h] * scale
-                    weights = queries @ keys[columns].T
-                    weights -= log_sums[b, h, rows]
-                    if hidden is not None:
-                        weights[hidden] = -np.inf
-                    np.exp(weights, out=weights)  # the attention weights again
-                    dv[b, columns, kv] += weights.T @ gb
-                    scores = gb @ values[columns].T
-                    scores -= np.einsum("td,td->t", gb, out[b, rows, h])[:, None]
-                    scores *= weights  # now the gradient of the scores
-                    np.matmul(scores, keys[columns], out=dq[b, rows, h])
-                    dq[b, rows, h] *= scale
-                    dk[b, columns, kv] += scores.T @ queries
+        for b, h in work[first:last]:
+            for rows, columns, mask in plan:
+                here, there = (b, h, slice(None), rows), (b, h, slice(None), columns)
+                queries = q5[here] * scale
+                weights = queries @ k5[there].swapaxes(-1, -2)  # (h, H/K, t, s)
+                if mask is not None:
+                    weights += mask
+                weights -= log_sums[here]
+                np.exp(weights, out=weights)  # the attention weights again
+                dv5[there] += (weights.swapaxes(-1, -2) @ g5[here]).sum(axis=1, keepdims=True)
+                d_scores = g5[here] @ v5[there].swapaxes(-1, -2)
+                d_scores -= (g5[here] * out5[here]).sum(axis=-1, keepdims=True)
+                d_scores *= weights
+                dk5[there] += (d_scores.swapaxes(-1, -2) @ queries).sum(axis=1, keepdims=True)
+                np.multiply(d_scores @ k5[there], scale, out=dq5[here])
 
-    share_out(stretch, batch * kv_heads, parallel=q.size * k.shape[1] >= 1 << 20, one_blas_thread_each=True)
+    share_out(stretch, len(work), parallel=q.size * keys >= 1 << 20, one_blas_thread_each=True)
     return dq, dk, dv
 
 

@@ -1,7 +1,8 @@
 """Two kinds of parallel work on a CPU: rows of an array on our own threads, and matrix products on BLAS's.
 
 NumPy's loops and matrix products release the interpreter's lock, so plain Python threads over blocks of rows use all
-cores; and a block of about 200 KB stays in the cache while several operations pass over it in place.
+cores; and a block of rows stays in the cache while several operations pass over it in place. Blocks are large, since
+two threads that come back for the interpreter's lock after every few microseconds mostly wait for each other.
 
 The two kinds must not fight for the cores. Work that multiplies matrices inside our threads says
 `one_blas_thread_each=True`, and BLAS then uses one thread per caller until it is done.
@@ -14,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from threadpoolctl import ThreadpoolController
 
-BLOCK_BYTES = 200_000  # what one thread works on at a time: fits the second-level cache with its scratch space
+BLOCK_BYTES = 1_500_000  # what one thread works on at a time: fits the second-level cache with its scratch space
 SMALL_BYTES = 400_000  # below this, handing work to a thread costs more than it saves
 
 

@@ -1,0 +1,1 @@
+"""The command `tinygrad-llm`: one file per command. A user's mistake ends in one sentence, never in a traceback."""
