@@ -266,28 +266,6 @@ def rms_norm_backward(g, scale, x, weight, *, eps=1e-5):
 rms_norm = FastPair(rms_norm_forward, rms_norm_backward)
 
 
-# --- embedding ------------------------------------------------------------------------------------------------
-
-
-def embedding_forward(weight, ids):
-    return weight[ids], None
-
-
-def embedding_backward(g, saved, weight, ids):
-    """Sort the ids, then sum the runs: the same order in every run, and no slow one-row-at-a-time addition."""
-    flat = ids.reshape(-1)
-    d_weight = np.zeros_like(weight)
-    if flat.size:
-        order = np.argsort(flat, kind="stable")
-        chosen = flat[order]
-        starts = np.flatnonzero(np.r_[True, chosen[1:] != chosen[:-1]])
-        d_weight[chosen[starts]] = np.add.reduceat(as_rows(g)[order], starts, axis=0)
-    return d_weight, None
-
-
-embedding = FastPair(embedding_forward, embedding_backward)
-
-
 # --- rotary positions -----------------------------------------------------------------------------------------
 
 

@@ -16,6 +16,9 @@ from tinygrad_llm.backend import Array, array_module
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.kernels import cpu
 
+# Words of the vocabulary that a model is written with; their formulas stand in `autograd.ops`.
+gelu, silu, softmax, log_softmax, embedding = ops.gelu, ops.silu, ops.softmax, ops.log_softmax, ops.embedding
+
 
 @fused(cpu=cpu.linear)
 def linear(x, weight, bias=None):
@@ -24,33 +27,10 @@ def linear(x, weight, bias=None):
     return y if bias is None else y + bias
 
 
-@fused(cpu=cpu.gelu)
-def gelu(x):
-    """GELU in its tanh form: x/2 (1 + tanh(√(2/π) (x + 0.044715 x³))) (Hendrycks & Gimpel 2016, section 2)."""
-    return 0.5 * x * (1.0 + ops.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)))
-
-
-def silu(x):
-    """x · sigmoid(x), also called swish (Elfwing et al. 2017)."""
-    return x * ops.sigmoid(x)
-
-
 @fused(cpu=cpu.silu_gate)
 def silu_gate(gate, up):
     """silu(gate) · up: the gated half of SwiGLU (Shazeer 2020, equation 6). Both (..., F) -> (..., F)."""
     return silu(gate) * up
-
-
-@fused(cpu=cpu.softmax)
-def softmax(x):
-    """p_i = e^(x_i) / Σ_j e^(x_j) over the last axis, shifted by the largest x so that nothing overflows."""
-    e = ops.exp(x - ops.constant_max(x, axis=-1))
-    return e / e.sum(axis=-1, keepdims=True)
-
-
-def log_softmax(x):
-    """log p_i = x_i - log Σ_j e^(x_j) over the last axis."""
-    return x - ops.logsumexp(x, axis=-1, keepdims=True)
 
 
 @fused(cpu=cpu.layer_norm)
@@ -69,12 +49,6 @@ def layer_norm(x, weight, bias=None, *, eps=1e-5):
 def rms_norm(x, weight, *, eps=1e-5):
     """y = x / √(mean(x²) + eps) · weight over the last axis (Zhang & Sennrich 2019, equation 4). x: (..., C)."""
     return x / ops.sqrt(ops.mean(x * x, axis=-1, keepdims=True) + eps) * weight
-
-
-@fused(cpu=cpu.embedding)
-def embedding(weight, ids):
-    """Row ids[...] of the table. weight: (V, C), ids: (...) integers -> (..., C)."""
-    return ops.getitem(weight, index=ids)
 
 
 def rotary_angles(positions: Array, width: int, base: float) -> tuple[Array, Array]:
@@ -97,7 +71,7 @@ def rotate(x, cos, sin):
     half = x.shape[-1] // 2
     a, b = x[..., :half], x[..., half:]  # (B, T, H, D/2)
     cos, sin = cos[:, None, :], sin[:, None, :]  # (T, 1, D/2)
-    return ops.concat(a * cos - b * sin, b * cos + a * sin, axis=-1)
+    return ops.concat([a * cos - b * sin, b * cos + a * sin], axis=-1)
 
 
 def causal_mask(queries: int, keys: int, window: int | None, like: Array) -> Array:
@@ -141,7 +115,7 @@ def token_losses(logits, targets):
     logits: (..., V), targets: (...) integers -> (...).
     """
     is_target = targets >= 0
-    chosen = ops.take_along_last(logits, targets * is_target)  # (...)
+    chosen = ops.take_along_axis(logits, (targets * is_target)[..., None])[..., 0]  # (...)
     return (ops.logsumexp(logits, axis=-1) - chosen) * is_target.astype(logits.dtype)
 
 

@@ -1,25 +1,78 @@
-"""Ops that look values up by position, and their opposite: adding values at positions.
+"""Ops that look values up by position, and their opposite: writing and adding values at positions.
 
 Reading a place twice means that its gradient is added twice. That is why the rule of indexing is not "write the
-gradient back" but "add it up there".
+gradient back" but "add it up there". The order of the additions is fixed, so results repeat to the last bit on
+both backends.
 """
+
+import math
 
 import numpy as np
 
+from tinygrad_llm.autograd.ops.composite import composite
+from tinygrad_llm.autograd.ops.elementwise import where
+from tinygrad_llm.autograd.ops.shape import along, axis_from_front, broadcast_to, is_number, unbroadcast
 from tinygrad_llm.autograd.primitive import primitive
-from tinygrad_llm.backend import array_module
+from tinygrad_llm.autograd.tensor import raw
+from tinygrad_llm.backend import DEFAULT_DTYPE, array_module
+from tinygrad_llm.kernels.segments import add_rows
+
+# --- indices --------------------------------------------------------------------------------------------------
 
 
-def is_basic(index):
-    """Whether an index is made of slices, integers, None and ... only, so that it reads no place twice."""
+def raw_index(index):
+    """The index with arrays in place of Tensors."""
+    return tuple(map(raw, index)) if isinstance(index, tuple) else raw(index)
+
+
+def as_parts(index):
+    """An index as the tuple of its parts, lists as arrays."""
     parts = index if isinstance(index, tuple) else (index,)
-    return all(part is None or part is Ellipsis or isinstance(part, slice | int | np.integer) for part in parts)
+    return tuple(np.asarray(part) if isinstance(part, list) else part for part in parts)
+
+
+def is_mask(part):
+    """Whether a part of an index is boolean: it chooses places rather than naming them."""
+    return isinstance(part, bool) or getattr(part, "dtype", None) == bool
+
+
+def repeats_nothing(index):
+    """Whether an index can name no place twice: it has slices, integers, None, ... and masks, but no integer arrays."""
+    return all(
+        part is None or part is Ellipsis or isinstance(part, slice | int) or is_mask(part) for part in as_parts(index)
+    )
+
+
+def places(index, shape, xp):
+    """Which entries an index reads: their flat positions over the axes that it touches, and the lengths of the rest.
+
+    The axes behind the last one that the index speaks about are left alone, so whole rows can be handled together.
+    """
+    parts = as_parts(index)
+    if any(part is Ellipsis for part in parts):
+        touched = len(shape)
+    else:
+        touched = sum(part.ndim if is_mask(part) else part is not None for part in parts)
+    lengths = shape[:touched]
+    return xp.arange(math.prod(lengths)).reshape(lengths)[index], shape[touched:]
+
+
+# --- reading --------------------------------------------------------------------------------------------------
 
 
 @primitive
 def getitem(x, *, index):
-    """x[index] by NumPy's rules, basic or advanced. The gradient is added at the places that were read."""
-    return x[index]
+    """x[index] by NumPy's rules, basic or advanced; the gradient is added at the places that were read.
+
+    dL/dx_i = Σ dL/dy_k over all k that read place i.
+
+    >>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> y = ops.getitem(x, index=[2, 0, 2])  # x[[2, 0, 2]]
+    >>> y.sum().backward()
+    >>> print(y.numpy(), x.grad.numpy())
+    [3. 1. 3.] [1. 0. 2.]
+    """
+    return x[raw_index(index)]
 
 
 @getitem.vjp
@@ -27,27 +80,237 @@ def getitem_vjp(g, out, x, *, index):
     return (add_at(g, index=index, shape=x.shape),)
 
 
+@composite
+def take(x, indices, axis=None):
+    """x[..., indices, ...]: whole slices along an axis, by NumPy's `take`; the gradient is added up at their places.
+
+    indices: (I...) integers. (..., n, ...) -> (..., I..., ...). axis None takes from the flattened values.
+
+    >>> x = Tensor([[1.0, 2.0, 3.0]], requires_grad=True)
+    >>> y = ops.take(x, [0, 0, 2], axis=1)
+    >>> y.sum().backward()
+    >>> print(y.numpy(), x.grad.numpy())
+    [[1. 1. 3.]] [[2. 0. 1.]]
+    """
+    if axis is None:
+        x, axis = x.reshape(-1), 0
+    return getitem(x, index=along(axis_from_front(axis, x.ndim), indices))
+
+
+@composite
+def embedding(weight, ids):
+    """Row ids[...] of a table; the gradient of a row is the sum over all its uses. (V, C), (...) integers -> (..., C).
+
+    >>> weight = Tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], requires_grad=True)
+    >>> y = ops.embedding(weight, np.array([2, 2]))
+    >>> y.sum().backward()
+    >>> print(y.numpy().tolist(), weight.grad.numpy().tolist())
+    [[5.0, 6.0], [5.0, 6.0]] [[0.0, 0.0], [0.0, 0.0], [2.0, 2.0]]
+    """
+    return getitem(weight, index=ids)
+
+
+@composite
+def take_along_axis(x, indices, axis=-1):
+    """y[i, j] = x[i, indices[i, j]] (for the last axis of two): one lookup per row, by NumPy's `take_along_axis`.
+
+    indices: integers, x's shape but for the length of `axis`; other axes of length 1 broadcast. The gradient is
+    added up at the places that were read.
+
+    >>> x = Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    >>> y = ops.take_along_axis(x, np.array([[1], [0]]))
+    >>> y.sum().backward()
+    >>> print(y.numpy().tolist(), x.grad.numpy().tolist())
+    [[2.0], [3.0]] [[0.0, 1.0], [1.0, 0.0]]
+    """
+    indices, axis = raw(indices), axis_from_front(axis, x.ndim)
+    if indices.ndim != x.ndim:
+        raise ValueError(f"indices has {indices.ndim} dimensions, it must have as many as x: {x.ndim}")
+    return getitem(x, index=grid(indices, axis, x.shape))
+
+
+@composite
+def gather(x, indices, axis=-1):
+    """y[i, j] = x[i, indices[i, j]] (for the last axis of two), read only as far as `indices` reaches: PyTorch's `gather`.
+
+    indices: integers, as many axes as x, on other axes at most as long as x -> the shape of indices. The gradient
+    is added up at the places that were read.
+
+    >>> x = Tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], requires_grad=True)
+    >>> y = ops.gather(x, np.array([[1, 1, 0]]))
+    >>> y.sum().backward()
+    >>> print(y.numpy(), x.grad.numpy().tolist())
+    [[2. 2. 1.]] [[1.0, 2.0], [0.0, 0.0], [0.0, 0.0]]
+    """
+    return getitem(x, index=grid_of_indices(x, indices, axis))
+
+
+def grid(indices, axis, lengths):
+    """The advanced index whose part at `axis` is `indices`, and that walks straight along every other axis."""
+    xp, ndim = array_module(indices), indices.ndim
+    return tuple(
+        indices if a == axis else xp.arange(n).reshape((1,) * a + (n,) + (1,) * (ndim - a - 1))
+        for a, n in enumerate(lengths)
+    )
+
+
+def grid_of_indices(x, indices, axis):
+    """The same for `gather` and `scatter_add`, where `indices` says how far to walk along the other axes."""
+    indices, axis = raw(indices), axis_from_front(axis, x.ndim)
+    fits = indices.ndim == x.ndim and all(
+        a == axis or m <= n for a, (m, n) in enumerate(zip(indices.shape, x.shape, strict=True))
+    )
+    if not fits:
+        raise ValueError(
+            f"indices of shape {indices.shape} must have as many axes as x, {x.shape}, and be no longer but on axis {axis}"
+        )
+    return grid(indices, axis, indices.shape)
+
+
+# --- writing --------------------------------------------------------------------------------------------------
+
+
 @primitive
-def add_at(g, *, index, shape):
-    """Zeros of `shape`, with g added at `index`, repeated places counted each time: the transpose of indexing."""
-    xp = array_module(g)
-    out = xp.zeros(shape, g.dtype)
-    if is_basic(index):
-        out[index] = g
-    elif xp is np:
-        np.add.at(out, index, g)
-    else:
-        xp.add.at(out, index, g)
-    return out
+def add_at(values, *, index, shape):
+    """Zeros of `shape`, with values added at `index`, repeated places counted each time: the transpose of indexing.
+
+    dL/dvalues_k = dL/dy at the place of k. values: the shape that the index reads, or one that broadcasts to it.
+
+    >>> values = Tensor([1.0, 10.0, 100.0], requires_grad=True)
+    >>> y = ops.add_at(values, index=[2, 0, 2], shape=(3,))
+    >>> y[2].backward()
+    >>> print(y.numpy(), values.grad.numpy())
+    [ 10.   0. 101.] [1. 0. 1.]
+    """
+    xp, index = array_module(values), raw_index(index)
+    if repeats_nothing(index):
+        out = xp.zeros(shape, values.dtype)
+        out[index] = values
+        return out
+    positions, rest = places(index, tuple(shape), xp)
+    count, width = math.prod(shape[: len(shape) - len(rest)]), math.prod(rest)
+    rows = xp.broadcast_to(values, positions.shape + rest).reshape(positions.size, width)
+    return add_rows(rows, positions.reshape(-1), count).reshape(shape)
 
 
 @add_at.vjp
-def add_at_vjp(dd, out, g, *, index, shape):
-    return (getitem(dd, index=index),)
+def add_at_vjp(g, out, values, *, index, shape):
+    return (unbroadcast(getitem(g, index=index), values),)
 
 
-def take_along_last(x, ids):
-    """x[..., ids[...]]: from the last axis, one value per row. x: (..., V), ids: (...) integers -> (...)."""
-    xp = array_module(ids)
-    rows = xp.ogrid[tuple(slice(n) for n in ids.shape)] if ids.ndim > 1 else [xp.arange(n) for n in ids.shape]
-    return x[(*rows, ids)]
+@primitive
+def set_at(x, values, *, index):
+    """A copy of x with `values` written at `index`; d/dx = 0 at the places written, d/dvalues = 1.
+
+    values: the shape that the index reads, or one that broadcasts to it. A place that is named twice keeps the
+    last value, and only that one has a gradient.
+
+    >>> x, values = Tensor([1.0, 2.0, 3.0], requires_grad=True), Tensor([10.0, 20.0], requires_grad=True)
+    >>> y = ops.set_at(x, values, index=[0, 0])
+    >>> y.sum().backward()
+    >>> print(y.numpy(), x.grad.numpy(), values.grad.numpy())
+    [20.  2.  3.] [0. 1. 1.] [0. 1.]
+    """
+    xp, index = array_module(x), raw_index(index)
+    flat = x.flatten()  # a copy
+    if repeats_nothing(index):
+        out = flat.reshape(x.shape)
+        out[index] = values
+        return out
+    positions = all_places(index, x.shape, xp)
+    is_last = is_last_writer(positions, xp)
+    spread = xp.broadcast_to(xp.asarray(values, dtype=x.dtype), positions.shape)
+    flat[positions[is_last]] = spread[is_last]
+    return flat.reshape(x.shape)
+
+
+@set_at.vjp
+def set_at_vjp(g, out, x, values, *, index):
+    dx = set_at(g, 0.0, index=index)
+    if is_number(values):
+        return dx, None
+    return dx, unbroadcast(where(counts(x, index=index), getitem(g, index=index), 0.0), values)
+
+
+@primitive
+def counts(x, *, index):
+    """Which of the values written at x[index] stay: all but those that a later one overwrites. Booleans.
+
+    >>> print(ops.counts(Tensor([1.0, 2.0]), index=[0, 1, 0]).numpy())
+    [False  True  True]
+    """
+    xp, index = array_module(x), raw_index(index)
+    return is_last_writer(all_places(index, x.shape, xp), xp)
+
+
+def all_places(index, shape, xp):
+    """The flat position of every entry that an index reads."""
+    return xp.arange(math.prod(shape)).reshape(shape)[index]
+
+
+def is_last_writer(positions, xp):
+    """For each flat position whether it is not named again later."""
+    flat = positions.reshape(-1)
+    order = xp.argsort(flat, kind="stable")
+    ordered = flat[order]
+    is_last = xp.ones(flat.shape, dtype=bool)
+    is_last[order[:-1]] = ordered[:-1] != ordered[1:]
+    return is_last.reshape(positions.shape)
+
+
+class At:
+    """The places x[index], for changes that leave x itself alone: `at(x, index).set(values)` and `.add(values)`."""
+
+    def __init__(self, x, index):
+        self.x, self.index = x, index
+
+    def set(self, values):
+        """A copy of x with `values` at these places. See `set_at`."""
+        return set_at(self.x, values, index=self.index)
+
+    def add(self, values):
+        """x with `values` added at these places, as often as each is named. d/dx = 1, d/dvalues = 1."""
+        if is_number(values):
+            values = array_module(raw(self.x)).asarray(values, dtype=self.x.dtype)
+        return self.x + add_at(values, index=self.index, shape=self.x.shape)
+
+
+def at(x, index):
+    """The places x[index], to be written without changing x: `at(x, index).set(values)`, `at(x, index).add(values)`.
+
+    >>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> y = ops.at(x, [0, 0]).add(10.0)  # or x.at([0, 0]).add(10.0)
+    >>> y.sum().backward()
+    >>> print(y.numpy(), x.grad.numpy())
+    [21.  2.  3.] [1. 1. 1.]
+    """
+    return At(x, index)
+
+
+@composite
+def scatter_add(x, indices, values, axis=-1):
+    """y = x, and y[i, indices[i, j]] += values[i, j] (for the last axis of two): the opposite of `gather`.
+
+    indices: integers, as for `gather`; values: of their shape, or one that broadcasts to it. A place that is named
+    twice gets both. d/dx = 1; dL/dvalues = gather(dL/dy, indices).
+
+    >>> x, values = Tensor([0.0, 0.0], requires_grad=True), Tensor([1.0, 2.0, 4.0], requires_grad=True)
+    >>> y = ops.scatter_add(x, np.array([1, 0, 1]), values)
+    >>> y[1].backward()
+    >>> print(y.numpy(), x.grad.numpy(), values.grad.numpy())
+    [2. 5.] [0. 1.] [1. 0. 1.]
+    """
+    return x + add_at(values, index=grid_of_indices(x, indices, axis), shape=x.shape)
+
+
+@composite
+def one_hot(ids, classes, dtype=DEFAULT_DTYPE):
+    """1 at place ids[...] of a new last axis, 0 elsewhere (everywhere when the id is out of range). No gradient.
+
+    ids: (...) integers -> (..., classes).
+
+    >>> print(ops.one_hot(np.array([2, 0]), 3))
+    [[0. 0. 1.]
+     [1. 0. 0.]]
+    """
+    return (ids[..., None] == array_module(raw(ids)).arange(classes)).astype(dtype)

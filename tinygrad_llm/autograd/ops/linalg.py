@@ -1,14 +1,28 @@
-"""Matrix products: where nearly all the arithmetic of a language model is."""
+"""Products of matrices and of many axes: where nearly all the arithmetic of a language model is.
 
-from tinygrad_llm.autograd.ops.shape import expand_dims, unbroadcast
+The derivative of a product with respect to one factor is a product of the gradient with the others: of matrices a
+matrix product, of an einsum another einsum.
+"""
+
+import string
+
+from tinygrad_llm.autograd.ops.composite import composite
+from tinygrad_llm.autograd.ops.shape import axis_from_front, broadcast_to, expand_dims, unbroadcast
 from tinygrad_llm.autograd.primitive import primitive
+from tinygrad_llm.backend import array_module
 
 
 @primitive
 def matmul(x, y):
-    """y_ij = Σ_k a_ik b_kj over the last two axes, the leading ones broadcast; vectors as in NumPy's `@`.
+    """z_ij = Σ_k x_ik y_kj over the last two axes, the leading ones broadcast; vectors as in NumPy's `@`.
 
-    d/dx = g yᵀ, d/dy = xᵀ g. Shapes: (..., n, k) @ (..., k, m) -> (..., n, m).
+    dL/dx = g yᵀ, dL/dy = xᵀ g. (..., n, k) @ (..., k, m) -> (..., n, m).
+
+    >>> x, y = Tensor([[1.0, 2.0]], requires_grad=True), Tensor([[3.0], [4.0]], requires_grad=True)
+    >>> z = ops.matmul(x, y)
+    >>> z.sum().backward()
+    >>> print(z.numpy(), x.grad.numpy(), y.grad.numpy().tolist())
+    [[11.]] [[3. 4.]] [[1.0], [2.0]]
     """
     return x @ y
 
@@ -26,3 +40,142 @@ def matmul_vjp(g, out, x, y):
         dx, dy = matmul_vjp(g_column, None, x, y_column)
         return dx, dy.reshape(y.shape)
     return unbroadcast(g @ y.swapaxes(-1, -2), x), unbroadcast(x.swapaxes(-1, -2) @ g, y)
+
+
+@composite
+def outer(x, y):
+    """z_ij = x_i y_j of the flattened values; dL/dx_i = Σ_j g_ij y_j, dL/dy_j = Σ_i g_ij x_i. (n,), (m,) -> (n, m).
+
+    >>> x, y = Tensor([1.0, 2.0], requires_grad=True), Tensor([3.0, 4.0], requires_grad=True)
+    >>> z = ops.outer(x, y)
+    >>> z.sum().backward()
+    >>> print(z.numpy().tolist(), x.grad.numpy(), y.grad.numpy())
+    [[3.0, 4.0], [6.0, 8.0]] [7. 7.] [3. 3.]
+    """
+    return x.reshape(-1, 1) * y.reshape(1, -1)
+
+
+@composite
+def tensordot(x, y, axes=2):
+    """Σ x y over pairs of axes; the other axes of x, then those of y, stay. The gradient is a tensordot with the other.
+
+    axes: n for the last n axes of x with the first n of y, or a pair of lists: (axes of x, axes of y).
+
+    >>> x, y = Tensor([[1.0, 2.0]], requires_grad=True), Tensor([[3.0, 4.0]], requires_grad=True)
+    >>> z = ops.tensordot(x, y, axes=([1], [1]))
+    >>> z.sum().backward()
+    >>> print(z.numpy(), x.grad.numpy(), y.grad.numpy())
+    [[11.]] [[3. 4.]] [[1. 2.]]
+    """
+    if isinstance(axes, int):
+        if not 0 <= axes <= min(x.ndim, y.ndim):
+            raise ValueError(f"axes={axes} must lie between 0 and the number of axes of x {x.shape} and of y {y.shape}")
+        axes = (range(x.ndim - axes, x.ndim), range(axes))
+    of_x, of_y = (
+        [axis_from_front(a, z.ndim) for a in ((pair,) if isinstance(pair, int) else pair)]
+        for z, pair in zip((x, y), axes, strict=True)
+    )
+    if [x.shape[a] for a in of_x] != [y.shape[a] for a in of_y]:
+        raise ValueError(f"axes {of_x} of x, {x.shape}, and {of_y} of y, {y.shape}, must have the same lengths")
+    if len(set(of_x)) != len(of_x) or len(set(of_y)) != len(of_y):
+        raise ValueError(f"axes names an axis twice: {of_x} of x, {of_y} of y")
+    x_letters = list(string.ascii_lowercase[: x.ndim])
+    y_letters = list(string.ascii_uppercase[: y.ndim])
+    for a, b in zip(of_x, of_y, strict=True):
+        y_letters[b] = x_letters[a]
+    kept = [letter for letter in x_letters + y_letters if (letter in x_letters) != (letter in y_letters)]
+    return contract(x, y, terms=("".join(x_letters), "".join(y_letters)), result="".join(kept))
+
+
+# --- einsum -----------------------------------------------------------------------------------------------------
+
+
+@composite
+def einsum(subscripts, *xs):
+    """Einstein's sum: axes named by letters, equal letters multiplied, letters missing from the result summed.
+
+    "ik,kj->ij" is z_ij = Σ_k x_ik y_kj. NumPy's notation: "..." stands for leading axes that broadcast, a letter
+    twice in one term takes the diagonal, without "->" the letters that occur once stay, in alphabetical order.
+    The gradient with respect to one factor is the einsum of g with the other factors: "ij,kj->ik".
+
+    >>> x, y = Tensor([[1.0, 2.0]], requires_grad=True), Tensor([[3.0], [4.0]], requires_grad=True)
+    >>> z = ops.einsum("ik,kj->ij", x, y)
+    >>> z.sum().backward()
+    >>> print(z.numpy(), x.grad.numpy(), y.grad.numpy().tolist())
+    [[11.]] [[3. 4.]] [[1.0], [2.0]]
+    """
+    terms, result = spell_out(subscripts, [x.ndim for x in xs])
+    xs, terms = zip(*(diagonal(x, term) for x, term in zip(xs, terms, strict=True)), strict=True)
+    every = "".join(terms) + result
+    xs, terms = zip(*(sum_lonely(x, term, every) for x, term in zip(xs, terms, strict=True)), strict=True)
+    return contract(*xs, terms=terms, result=result)
+
+
+def spell_out(subscripts, ndims):
+    """The terms and the result of einsum's notation, with letters for every "..." and a result in any case."""
+    left, arrow, result = subscripts.replace(" ", "").partition("->")
+    terms = left.split(",")
+    if len(terms) != len(ndims):
+        raise ValueError(f"the subscripts '{subscripts}' name {len(terms)} operands, {len(ndims)} were given")
+    spare = [letter for letter in string.ascii_letters if letter not in subscripts]
+    hidden = [ndim - len(term.replace("...", "")) for term, ndim in zip(terms, ndims, strict=True)]
+    for term, ndim, missing in zip(terms, ndims, hidden, strict=True):
+        if missing < 0 or (missing > 0 and "..." not in term):
+            raise ValueError(f"the term '{term}' of '{subscripts}' does not fit an operand with {ndim} axes")
+    dots = spare[: max(hidden, default=0)]  # "..." of each term: the last of these letters, as broadcasting counts
+    if arrow and dots and "..." not in result:
+        raise ValueError(f"the result of '{subscripts}' must contain '...', as its terms do")
+    terms = [term.replace("...", "".join(dots[len(dots) - n :])) for term, n in zip(terms, hidden, strict=True)]
+    if not arrow:
+        once = sorted(letter for letter in set(left) - set(".,") if left.count(letter) == 1)
+        result = "..." + "".join(once)
+    result = result.replace("...", "".join(dots))
+    letters = "".join(terms)
+    if not set(letters + result) <= set(string.ascii_letters):
+        raise ValueError(f"the subscripts '{subscripts}' may have letters, commas, '...' and one '->'")
+    if len(set(result)) != len(result) or not set(result) <= set(letters):
+        raise ValueError(f"the result of '{subscripts}' must name letters of the terms, each once")
+    return terms, result
+
+
+def diagonal(x, term):
+    """x and its term with every letter once: for "ii", the entries x_ii. Cutting them out is reshaping and a stride."""
+    for letter in term:
+        while term.count(letter) > 1:
+            first = term.index(letter)
+            second = term.index(letter, first + 1)
+            n, rest = x.shape[first], [a for a in range(x.ndim) if a not in (first, second)]
+            if x.shape[second] != n:
+                raise ValueError(f"the letter '{letter}' stands for axes of {n} and {x.shape[second]}, of shape {x.shape}")
+            lengths = tuple(x.shape[a] for a in rest)
+            x = x.transpose(*rest, first, second).reshape(*lengths, n * n)[..., :: n + 1]
+            term = "".join(term[a] for a in rest) + letter
+    return x, term
+
+
+def sum_lonely(x, term, every):
+    """x and its term without the letters that stand nowhere else: those axes are only summed."""
+    axes = tuple(a for a, letter in enumerate(term) if every.count(letter) == 1)
+    if not axes:
+        return x, term
+    return x.sum(axis=axes), "".join(letter for letter in term if every.count(letter) > 1)
+
+
+@primitive
+def contract(*xs, terms, result):
+    """The primitive under `einsum` and `tensordot`: every letter once per term, and in the result or another term.
+
+    >>> print(ops.contract(Tensor([1.0, 2.0]), Tensor([3.0, 4.0]), terms=("i", "i"), result="").numpy())
+    11.0
+    """
+    return array_module(xs[0]).einsum(",".join(terms) + "->" + result, *xs, optimize=True)
+
+
+@contract.vjp
+def contract_vjp(g, out, *xs, terms, result):
+    gradients = []
+    for i, x in enumerate(xs):
+        others, their_terms = xs[:i] + xs[i + 1 :], terms[:i] + terms[i + 1 :]
+        gx = unbroadcast(contract(g, *others, terms=(result, *their_terms), result=terms[i]), x)
+        gradients.append(gx if gx.shape == x.shape else broadcast_to(gx, shape=x.shape))
+    return tuple(gradients)

@@ -1,11 +1,17 @@
-"""Ops that bring many values together: sums, means, extremes.
+"""Ops that bring many values together: sums, means, extremes, lengths; and running sums.
 
-The gradient of a sum is handed to every term; that of an extreme goes to the place it came from.
+The gradient of a sum is handed to every term; that of an extreme goes to the place it came from. `axis` is None
+(all axes), one axis or a tuple; `keepdims` keeps the reduced axes with length 1.
 """
 
-from tinygrad_llm.autograd.ops.elementwise import exp, log
-from tinygrad_llm.autograd.ops.shape import broadcast_to, expand_dims, length
+import math
+
+from tinygrad_llm.autograd.ops.composite import composite
+from tinygrad_llm.autograd.ops.elementwise import exp, where
+from tinygrad_llm.autograd.ops.rearrange import flip
+from tinygrad_llm.autograd.ops.shape import axis_from_front, broadcast_to, concat, expand_dims, length, transpose
 from tinygrad_llm.autograd.primitive import primitive
+from tinygrad_llm.backend import array_module
 
 
 def with_axis(y, axis, keepdims):
@@ -13,9 +19,19 @@ def with_axis(y, axis, keepdims):
     return y if axis is None or keepdims else expand_dims(y, axis=axis)
 
 
+# --- sums and averages ----------------------------------------------------------------------------------------
+
+
 @primitive
 def sum_(x, *, axis=None, keepdims=False):
-    """y = Σ x over `axis`; every term gets the whole gradient: dy/dx_i = 1."""
+    """y = Σ x over `axis`; every term gets the whole gradient: dy/dx_i = 1. (..., n, ...) -> (..., ...).
+
+    >>> x = Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    >>> y = ops.sum(x, axis=0)
+    >>> y[1].backward()
+    >>> print(y.numpy(), x.grad.numpy().tolist())
+    [4. 6.] [[0.0, 1.0], [0.0, 1.0]]
+    """
     return x.sum(axis=axis, keepdims=keepdims)
 
 
@@ -24,20 +40,155 @@ def sum_vjp(g, out, x, *, axis=None, keepdims=False):
     return (broadcast_to(with_axis(g, axis, keepdims), shape=x.shape),)
 
 
+@primitive
 def mean(x, *, axis=None, keepdims=False):
-    """(1/n) Σ x over `axis`, n the number of terms."""
-    return x.sum(axis=axis, keepdims=keepdims) * (1.0 / length(x.shape, axis))
+    """y = (1/n) Σ x over `axis`, n the number of terms; dy/dx_i = 1/n. (..., n, ...) -> (..., ...).
+
+    >>> x = Tensor([[1.0, 2.0], [3.0, 6.0]], requires_grad=True)
+    >>> y = ops.mean(x, axis=(0, 1))
+    >>> y.backward()
+    >>> print(y.numpy(), x.grad.numpy().tolist())
+    3.0 [[0.25, 0.25], [0.25, 0.25]]
+    """
+    return x.mean(axis=axis, keepdims=keepdims)
 
 
-def var(x, *, axis=None, keepdims=False):
-    """(1/n) Σ (x - mean)²: the population variance, as in layer normalisation."""
+@mean.vjp
+def mean_vjp(g, out, x, *, axis=None, keepdims=False):
+    share = with_axis(g, axis, keepdims) * (1.0 / max(1, length(x.shape, axis)))
+    return (broadcast_to(share, shape=x.shape),)
+
+
+@primitive
+def var(x, *, axis=None, ddof=0, keepdims=False):
+    """y = Σ (x - mean)² / (n - ddof) over `axis`; dy/dx_i = 2 (x_i - mean) / (n - ddof). (..., n, ...) -> (..., ...).
+
+    ddof = 0 is the variance of these values, as in layer normalisation; ddof = 1 the estimate from a sample.
+
+    >>> x = Tensor([1.0, 3.0], requires_grad=True)
+    >>> y = ops.var(x)
+    >>> y.backward()
+    >>> print(y.numpy(), x.grad.numpy(), ops.var(x, ddof=1).numpy())
+    1.0 [-1.  1.] 2.0
+    """
+    return x.var(axis=axis, ddof=ddof, keepdims=keepdims)
+
+
+@var.vjp
+def var_vjp(g, out, x, *, axis=None, ddof=0, keepdims=False):
     centred = x - mean(x, axis=axis, keepdims=True)
-    return mean(centred * centred, axis=axis, keepdims=keepdims)
+    return (with_axis(g, axis, keepdims) * (2.0 / freedom(x, axis, ddof)) * centred,)
+
+
+@primitive
+def std(x, *, axis=None, ddof=0, keepdims=False):
+    """y = √var; dy/dx_i = (x_i - mean) / ((n - ddof) y), taken as 0 where y is 0. (..., n, ...) -> (..., ...).
+
+    >>> x = Tensor([1.0, 5.0], requires_grad=True)
+    >>> y = ops.std(x)
+    >>> y.backward()
+    >>> print(y.numpy(), x.grad.numpy())
+    2.0 [-0.5  0.5]
+    """
+    return x.std(axis=axis, ddof=ddof, keepdims=keepdims)
+
+
+@std.vjp
+def std_vjp(g, out, x, *, axis=None, ddof=0, keepdims=False):
+    centred = x - mean(x, axis=axis, keepdims=True)
+    spread = with_axis(where(out == 0, 1.0, out), axis, keepdims)
+    return (with_axis(g, axis, keepdims) * (1.0 / freedom(x, axis, ddof)) * (centred / spread),)
+
+
+def freedom(x, axis, ddof):
+    """n - ddof: what the sum of squares is divided by. Where it is not positive there is no variance: NaN."""
+    degrees = length(x.shape, axis) - ddof
+    return degrees if degrees > 0 else math.nan
+
+
+@primitive
+def norm(x, *, axis=None, keepdims=False):
+    """y = √(Σ x²) over `axis`: the length of a vector; dy/dx_i = x_i / y, taken as 0 where y is 0.
+
+    (..., n, ...) -> (..., ...). `numpy.linalg.norm` of vectors; axis None takes all values as one vector.
+
+    >>> x = Tensor([3.0, 4.0], requires_grad=True)
+    >>> y = ops.norm(x)
+    >>> y.backward()
+    >>> print(y.numpy(), x.grad.numpy())
+    5.0 [0.6 0.8]
+    """
+    return array_module(x).sqrt((x * x).sum(axis=axis, keepdims=keepdims))
+
+
+@norm.vjp
+def norm_vjp(g, out, x, *, axis=None, keepdims=False):
+    size = with_axis(where(out == 0, 1.0, out), axis, keepdims)
+    return (with_axis(g, axis, keepdims) * (x / size),)
+
+
+@primitive
+def cumsum(x, *, axis=None):
+    """y_i = x_0 + … + x_i along an axis; x_i is in every later sum: dL/dx_i = Σ_(j ≥ i) dL/dy_j. Shape as x.
+
+    axis None runs through the flattened values: (...) -> (n,).
+
+    >>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> y = ops.cumsum(x)
+    >>> y.sum().backward()
+    >>> print(y.numpy(), x.grad.numpy())
+    [1. 3. 6.] [3. 2. 1.]
+    """
+    return array_module(x).cumsum(x, axis)
+
+
+@cumsum.vjp
+def cumsum_vjp(g, out, x, *, axis=None):
+    along_axis = 0 if axis is None else axis
+    return (flip(cumsum(flip(g, axis=along_axis), axis=along_axis), axis=along_axis).reshape(x.shape),)
+
+
+@composite
+def prod(x, *, axis=None, keepdims=False):
+    """y = Π x over `axis`; dy/dx_i = Π_(j ≠ i) x_j, also where some x are 0. (..., n, ...) -> (..., ...).
+
+    The halves are multiplied, and their halves again: a tree of products, whose gradient never divides by x.
+
+    >>> x = Tensor([2.0, 0.0, 5.0], requires_grad=True)
+    >>> y = ops.prod(x)
+    >>> y.backward()
+    >>> print(y.numpy(), x.grad.numpy())
+    0.0 [ 0. 10.  0.]
+    """
+    axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+    axes = [axis_from_front(a, x.ndim) for a in axes]
+    if len(set(axes)) != len(axes):
+        raise ValueError("duplicate value in 'axis'")
+    kept = [a for a in range(x.ndim) if a not in axes]
+    n = math.prod(x.shape[a] for a in axes)
+    y = transpose(x, axes=(*axes, *kept)).reshape((n, *(x.shape[a] for a in kept)))  # (n, ...)
+    while n > 1:
+        half = n // 2
+        pairs = y[:half] * y[half : 2 * half]
+        y = concat([pairs, y[2 * half :]]) if n % 2 else pairs
+        n = n - half
+    y = y.sum(axis=0) if n else y.sum(axis=0) + 1  # one row is left, or there was none: the empty product is 1
+    return expand_dims(y, axis=tuple(axes)) if keepdims else y
+
+
+# --- extremes -------------------------------------------------------------------------------------------------
 
 
 @primitive
 def max_(x, *, axis=None, keepdims=False):
-    """The largest value; places that share it share the gradient equally."""
+    """y = the largest x over `axis`; dy/dx_i = 1 there, in equal parts where several share it.
+
+    >>> x = Tensor([1.0, 5.0, 5.0], requires_grad=True)
+    >>> y = ops.max(x)
+    >>> y.backward()
+    >>> print(y.numpy(), x.grad.numpy())
+    5.0 [0.  0.5 0.5]
+    """
     return x.max(axis=axis, keepdims=keepdims)
 
 
@@ -48,7 +199,14 @@ def max_vjp(g, out, x, *, axis=None, keepdims=False):
 
 @primitive
 def min_(x, *, axis=None, keepdims=False):
-    """The smallest value; places that share it share the gradient equally."""
+    """y = the smallest x over `axis`; dy/dx_i = 1 there, in equal parts where several share it.
+
+    >>> x = Tensor([[1.0, 5.0], [7.0, 5.0]], requires_grad=True)
+    >>> y = ops.min(x, axis=1)
+    >>> y.sum().backward()
+    >>> print(y.numpy(), x.grad.numpy().tolist())
+    [1. 5.] [[1.0, 0.0], [0.0, 1.0]]
+    """
     return x.min(axis=axis, keepdims=keepdims)
 
 
@@ -64,11 +222,29 @@ def shared_by_extremes(g, out, x, axis, keepdims):
     return with_axis(g, axis, keepdims) * share
 
 
+@primitive
 def logsumexp(x, *, axis=None, keepdims=False):
-    """log Σ e^x, shifted by the largest x so that nothing overflows; its gradient is softmax(x)."""
-    largest = constant_max(x, axis)
-    y = log(exp(x - largest).sum(axis=axis, keepdims=True)) + largest
-    return y if keepdims else y.sum(axis=axis)  # each reduced axis has length 1: the sum only drops it
+    """y = log Σ e^x over `axis`, shifted by the largest x so that nothing overflows; dy/dx_i = e^(x_i - y) = softmax(x)_i.
+
+    -inf where every x is -inf. (..., n, ...) -> (..., ...).
+
+    >>> x = Tensor([1000.0, 1000.0], requires_grad=True)
+    >>> y = ops.logsumexp(x)
+    >>> y.backward()
+    >>> print(y.numpy(), x.grad.numpy())  # 1000 + log 2
+    1000.6932 [0.5 0.5]
+    """
+    xp = array_module(x)
+    largest = x.max(axis=axis, keepdims=True)
+    shift = xp.where(xp.isfinite(largest), largest, 0)
+    total = xp.exp(x - shift).sum(axis=axis, keepdims=keepdims)
+    return xp.log(total) + (shift if keepdims else shift.sum(axis=axis))  # the sum only drops axes of length 1
+
+
+@logsumexp.vjp
+def logsumexp_vjp(g, out, x, *, axis=None, keepdims=False):
+    reached = with_axis(where(out == -math.inf, 0.0, out), axis, keepdims)
+    return (with_axis(g, axis, keepdims) * exp(x - reached),)
 
 
 def constant_max(x, axis):

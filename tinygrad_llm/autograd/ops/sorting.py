@@ -1,0 +1,49 @@
+"""Ops that order values. The order itself has no derivative; each value carries its gradient back to where it stood."""
+
+from tinygrad_llm.autograd.ops.composite import composite
+from tinygrad_llm.autograd.ops.index import take_along_axis
+from tinygrad_llm.autograd.ops.shape import along, axis_from_front
+from tinygrad_llm.autograd.tensor import raw
+from tinygrad_llm.backend import array_module
+
+
+@composite
+def sort(x, axis=-1):
+    """Ascending along an axis, NaN last; dy_k/dx_i = 1 where x_i came to place k. Shape as x.
+
+    axis None sorts the flattened values. Equal values keep their order.
+
+    >>> x = Tensor([3.0, 1.0, 2.0], requires_grad=True)
+    >>> y = ops.sort(x)
+    >>> y[0].backward()
+    >>> print(y.numpy(), x.grad.numpy())
+    [1. 2. 3.] [0. 1. 0.]
+    """
+    if axis is None:
+        x, axis = x.reshape(-1), 0
+    values = raw(x)
+    order = array_module(values).argsort(values, axis=axis, kind="stable")
+    return take_along_axis(x, order, axis=axis)
+
+
+@composite
+def topk(x, k, axis=-1):
+    """The k largest along an axis, largest first, and where they were: (values, places); the gradient of `sort`.
+
+    (..., n, ...) -> twice (..., k, ...); places are a plain integer array. Of equal values the first comes first.
+
+    >>> x = Tensor([3.0, 1.0, 2.0], requires_grad=True)
+    >>> values, places = ops.topk(x, 2)
+    >>> values[1].backward()
+    >>> print(values.numpy(), places, x.grad.numpy())
+    [3. 2.] [0 2] [0. 0. 1.]
+    """
+    axis = axis_from_front(axis, x.ndim)
+    n = x.shape[axis]
+    if not 0 <= k <= n:
+        raise ValueError(f"k is {k}, it must be between 0 and {n}, the length of axis {axis}")
+    backwards = along(axis, slice(None, None, -1))
+    values = raw(x)[backwards]  # a stable ascending sort of the reversed values, read from its end
+    order = n - 1 - array_module(values).argsort(values, axis=axis, kind="stable")[backwards]
+    places = order[along(axis, slice(0, k))]
+    return take_along_axis(x, places, axis=axis), places
