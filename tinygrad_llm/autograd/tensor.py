@@ -21,6 +21,7 @@ from tinygrad_llm.backend import DEFAULT_DTYPE, Array, array_module, device_of, 
 from tinygrad_llm.errors import InputError
 
 if TYPE_CHECKING:
+    from tinygrad_llm.autograd.ops.index import At
     from tinygrad_llm.autograd.primitive import Node
 
 Axis = int | tuple[int, ...] | None
@@ -238,8 +239,26 @@ class Tensor:
     def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         return ops.min(self, axis=axis, keepdims=keepdims)
 
-    def var(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        return ops.var(self, axis=axis, keepdims=keepdims)
+    def var(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+        return ops.var(self, axis=axis, ddof=ddof, keepdims=keepdims)
+
+    def std(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+        return ops.std(self, axis=axis, ddof=ddof, keepdims=keepdims)
+
+    def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return ops.prod(self, axis=axis, keepdims=keepdims)
+
+    def cumsum(self, axis: int | None = None) -> Tensor:
+        return ops.cumsum(self, axis=axis)
+
+    def clip(self, min: Any = None, max: Any = None) -> Tensor:
+        return ops.clip(self, min, max)
+
+    def repeat(self, repeats: Any, axis: int | None = None) -> Tensor:
+        return ops.repeat(self, repeats, axis=axis)
+
+    def take(self, indices: Any, axis: int | None = None) -> Tensor:
+        return ops.take(self, indices, axis=axis)
 
     def reshape(self, *shape: Any) -> Tensor:
         return ops.reshape(self, shape=as_one_tuple(shape))
@@ -263,6 +282,33 @@ class Tensor:
     def argmax(self, axis: int | None = None) -> Array:
         """Where the largest value is: plain integers, no gradient."""
         return self.data.argmax(axis=axis)
+
+    # --- methods that NumPy's arrays do not have -------------------------------------------------------------
+
+    def at(self, index: Any) -> At:
+        """The places self[index], to be written without changing this tensor: x.at(i).set(v), x.at(i).add(v)."""
+        return ops.at(self, index)
+
+    def sigmoid(self) -> Tensor:
+        return ops.sigmoid(self)
+
+    def relu(self) -> Tensor:
+        return ops.relu(self)
+
+    def softmax(self, axis: int = -1) -> Tensor:
+        return ops.softmax(self, axis=axis)
+
+    def log_softmax(self, axis: int = -1) -> Tensor:
+        return ops.log_softmax(self, axis=axis)
+
+    def logsumexp(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return ops.logsumexp(self, axis=axis, keepdims=keepdims)
+
+    def norm(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return ops.norm(self, axis=axis, keepdims=keepdims)
+
+    def masked_fill(self, mask: Any, value: Any) -> Tensor:
+        return ops.masked_fill(self, mask, value)
 
 
 def as_one_tuple(arguments: Sequence[Any]) -> tuple[Any, ...]:
