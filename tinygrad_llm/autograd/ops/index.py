@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygrad_llm.autograd.ops.composite import composite
 from tinygrad_llm.autograd.ops.elementwise import where
-from tinygrad_llm.autograd.ops.shape import along, axis_from_front, broadcast_to, is_number, unbroadcast
+from tinygrad_llm.autograd.ops.shape import along, axis_from_front, is_number, unbroadcast
 from tinygrad_llm.autograd.primitive import primitive
 from tinygrad_llm.autograd.tensor import raw
 from tinygrad_llm.backend import DEFAULT_DTYPE, array_module
@@ -33,7 +33,7 @@ def as_parts(index):
 
 def is_mask(part):
     """Whether a part of an index is boolean: it chooses places rather than naming them."""
-    return isinstance(part, bool) or getattr(part, "dtype", None) == bool
+    return isinstance(part, bool) or (hasattr(part, "dtype") and part.dtype.kind == "b")
 
 
 def repeats_nothing(index):
@@ -131,9 +131,9 @@ def take_along_axis(x, indices, axis=-1):
 
 @composite
 def gather(x, indices, axis=-1):
-    """y[i, j] = x[i, indices[i, j]] (for the last axis of two), read only as far as `indices` reaches: PyTorch's `gather`.
+    """y[i, j] = x[i, indices[i, j]] (for the last axis of two), only as far as `indices` reaches.
 
-    indices: integers, as many axes as x, on other axes at most as long as x -> the shape of indices. The gradient
+    PyTorch's `gather`. indices: integers, as many axes as x, on other axes at most as long as x -> the shape of indices. The gradient
     is added up at the places that were read.
 
     >>> x = Tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], requires_grad=True)
@@ -162,7 +162,8 @@ def grid_of_indices(x, indices, axis):
     )
     if not fits:
         raise ValueError(
-            f"indices of shape {indices.shape} must have as many axes as x, {x.shape}, and be no longer but on axis {axis}"
+            f"indices of shape {indices.shape} must have as many axes as x, {x.shape}, "
+            f"and be no longer than x except on axis {axis}"
         )
     return grid(indices, axis, indices.shape)
 

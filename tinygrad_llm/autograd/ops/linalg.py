@@ -146,7 +146,9 @@ def diagonal(x, term):
             second = term.index(letter, first + 1)
             n, rest = x.shape[first], [a for a in range(x.ndim) if a not in (first, second)]
             if x.shape[second] != n:
-                raise ValueError(f"the letter '{letter}' stands for axes of {n} and {x.shape[second]}, of shape {x.shape}")
+                raise ValueError(
+                    f"the letter '{letter}' stands for axes of {n} and {x.shape[second]}, of shape {x.shape}"
+                )
             lengths = tuple(x.shape[a] for a in rest)
             x = x.transpose(*rest, first, second).reshape(*lengths, n * n)[..., :: n + 1]
             term = "".join(term[a] for a in rest) + letter

@@ -117,7 +117,7 @@ def triu_vjp(g, out, x, *, k=0):
 
 @composite
 def repeat(x, repeats, axis=None):
-    """Each value several times in a row: [a, b] becomes [a, a, b, b]. The gradient of a value is the sum of its copies'.
+    """Each value several times in a row: [a, b] becomes [a, a, b, b]. A value gets the sum of its copies' gradients.
 
     repeats: one integer for all, or one per place of the axis. axis None repeats the flattened values.
     (..., n, ...) -> (..., Σ repeats, ...).

@@ -224,9 +224,9 @@ def shared_by_extremes(g, out, x, axis, keepdims):
 
 @primitive
 def logsumexp(x, *, axis=None, keepdims=False):
-    """y = log Σ e^x over `axis`, shifted by the largest x so that nothing overflows; dy/dx_i = e^(x_i - y) = softmax(x)_i.
+    """y = log Σ e^x over `axis`; dy/dx_i = e^(x_i - y) = softmax(x)_i.
 
-    -inf where every x is -inf. (..., n, ...) -> (..., ...).
+    Shifted by the largest x so that nothing overflows; -inf where every x is -inf. (..., n, ...) -> (..., ...).
 
     >>> x = Tensor([1000.0, 1000.0], requires_grad=True)
     >>> y = ops.logsumexp(x)
