@@ -133,8 +133,8 @@ def take_along_axis(x, indices, axis=-1):
 def gather(x, indices, axis=-1):
     """y[i, j] = x[i, indices[i, j]] (for the last axis of two), only as far as `indices` reaches.
 
-    PyTorch's `gather`. indices: integers, as many axes as x, on other axes at most as long as x -> the shape of indices. The gradient
-    is added up at the places that were read.
+    PyTorch's `gather`. indices: integers, as many axes as x, on other axes at most as long -> the shape of indices.
+    The gradient is added up at the places that were read.
 
     >>> x = Tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], requires_grad=True)
     >>> y = ops.gather(x, np.array([[1, 1, 0]]))
