@@ -6,6 +6,7 @@ import tinygrad_llm as tg
 import tinygrad_llm.runtime  # isort: skip  # before NumPy is loaded
 
 from tinygrad_llm.autograd import Tensor, no_grad, plain
+from tinygrad_llm.language_model import LanguageModel, load
 from tinygrad_llm.nn.config import TransformerConfig
 from tinygrad_llm.nn.transformer import Transformer
 

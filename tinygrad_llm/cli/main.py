@@ -3,11 +3,15 @@
 Exit codes: 0 done, 1 the machine failed (disk, network), 2 the user asked for something that cannot be done.
 """
 
+import io
 import sys
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
+from tinygrad_llm.cli.generate import generate
+from tinygrad_llm.cli.next import next_token
 from tinygrad_llm.errors import InputError, MachineError
 
 app = typer.Typer(
@@ -17,12 +21,18 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(generate)
+app.command("next")(next_token)
 
 
 def main() -> None:
     """Run the command line; turn the two kinds of failure into a sentence and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a character shows "?" for it
+            stream.reconfigure(errors="replace")
     try:
         app()
     except (InputError, MachineError) as error:
-        Console(stderr=True, highlight=False).print(f"[bold red]Error:[/] {error}", markup=True, soft_wrap=True)
+        message = f"[bold red]Error:[/] {escape(str(error))}"
+        Console(stderr=True, highlight=False).print(message, markup=True, soft_wrap=True)
         sys.exit(2 if isinstance(error, InputError) else 1)

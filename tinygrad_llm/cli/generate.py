@@ -1,0 +1,55 @@
+"""`tinygrad-llm generate`: the model goes on where the prompt ends, and the text appears as it is drawn."""
+
+import secrets
+import sys
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+
+from tinygrad_llm.cli.arguments import PROMPT_HELP, RunFolderArgument
+from tinygrad_llm.language_model import LanguageModel
+
+
+def generate(
+    run: RunFolderArgument,
+    prompt: Annotated[str, typer.Argument(metavar="[PROMPT]", help=PROMPT_HELP)] = "",
+    max_tokens: Annotated[int, typer.Option(min=1, help="Stop after this many tokens.")] = 200,
+    temperature: Annotated[float, typer.Option(help="0: always the likeliest token; 1: as the model says.")] = 0.8,
+    top_k: Annotated[int | None, typer.Option(help="Draw only from this many likeliest tokens.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Draw only from the likeliest with this much together.")] = None,
+    min_p: Annotated[float | None, typer.Option(help="Drop tokens below this share of the likeliest one's.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The same seed writes the same text.")] = None,
+    samples: Annotated[int, typer.Option(min=1, help="How many texts; number i takes the seed plus i.")] = 1,
+    stop: Annotated[list[str] | None, typer.Option(help="End before this string. May be repeated.")] = None,
+) -> None:
+    """Let a trained model go on writing after PROMPT."""
+    model = LanguageModel.load(run)
+    if seed is None:
+        seed = chosen_seed() if temperature > 0 else 0  # at 0 nothing is left to chance
+    for sample in range(samples):
+        if samples > 1:
+            typer.secho(f"--- {sample + 1} of {samples}, seed {seed + sample} ---", dim=True)
+        pieces = model.stream(prompt, max_tokens, temperature, top_k, top_p, min_p, seed + sample, stop or ())
+        typer.secho(prompt, bold=True, nl=False)
+        write(pieces)
+
+
+def chosen_seed() -> int:
+    """A seed by chance, told on the side (stderr) so that the text can be had again."""
+    seed = secrets.randbelow(1_000_000)
+    typer.secho(f"seed {seed} (the same text again: --seed {seed})", dim=True, err=True)
+    return seed
+
+
+def write(pieces: Iterable[str]) -> None:
+    """Print the pieces as they come, then end the line. A terminal is shown control characters as signs (␛), because
+    a model that has learned little writes any byte; a file gets them as they are."""
+    for piece in pieces:
+        sys.stdout.write(piece.translate(CONTROL_PICTURES) if sys.stdout.isatty() else piece)
+        sys.stdout.flush()
+    sys.stdout.write("\n")
+
+
+CONTROL_PICTURES = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\n\t"}
+CONTROL_PICTURES |= dict.fromkeys(range(0x7F, 0xA0), "\ufffd")

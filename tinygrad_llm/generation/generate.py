@@ -1,0 +1,115 @@
+"""The loop in which a model writes: read the text, choose a token, append it, and again.
+
+Comes before: `cache`, `samplers`. Comes after: `text_stream`, which makes text of the ids as they come.
+Left out on purpose: several texts at once (of different lengths), beam search, constrained text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+import numpy as np
+
+from tinygrad_llm.autograd import no_grad
+from tinygrad_llm.backend import to_device, to_numpy
+from tinygrad_llm.errors import InputError
+from tinygrad_llm.generation.cache import GrowingCache
+from tinygrad_llm.generation.samplers import Stage, draw
+from tinygrad_llm.nn import functional as F
+from tinygrad_llm.nn.transformer import Transformer
+
+PREFILL = 512  # positions of a long prompt that are read at once, which bounds the memory that reading takes
+
+
+def generate_tokens(
+    model: Transformer,
+    ids: Sequence[int] | np.ndarray,
+    max_tokens: int,
+    sampler: Stage,
+    rng: np.random.Generator,
+    *,
+    cache: GrowingCache | None = None,
+    stop_tokens: Collection[int] = (),
+) -> Iterator[int]:
+    """The tokens that the model writes after `ids`, one by one, at most `max_tokens` of them.
+
+    sampler: what changes the distribution before it is drawn from, a `samplers.Chain` for instance.
+    rng: draws; the same generator state gives the same tokens.
+    cache: may remember a beginning of `ids` already (a prompt that several texts share); it is extended in place.
+    stop_tokens: end the text; they are not given out.
+
+    A text may grow longer than the model's context. When it is full, the model goes on with the last half of what it
+    saw and reads that again from position 0: learned positions belong to places in the context, so the cached vectors
+    cannot move up by one. It is the honest half: after it has slid, each token is chosen with half a context to a whole
+    one in view, at the price of one reading per half context.
+
+    Raises InputError when `ids` is empty, longer than the context or not in the vocabulary.
+    """
+    seen = checked_ids(model, ids)
+    if max_tokens < 0:
+        raise InputError(f"max_tokens must be at least 0, it was {max_tokens}.")
+    cache = GrowingCache(model.config) if cache is None else cache
+    if cache.length >= len(seen):
+        raise InputError(
+            f"cache: it remembers {cache.length} positions and the text has {len(seen)}, so nothing is left to read. "
+            "Call cache.truncate first."
+        )
+    return _tokens(model, seen, max_tokens, sampler, rng, cache, stop_tokens)
+
+
+def _tokens(
+    model: Transformer,
+    seen: list[int],
+    max_tokens: int,
+    sampler: Stage,
+    rng: np.random.Generator,
+    cache: GrowingCache,
+    stop_tokens: Collection[int],
+) -> Iterator[int]:
+    context = model.config.context
+    for _ in range(max_tokens):
+        if len(seen) > context:
+            seen = seen[-max(1, context // 2) :]
+            cache.truncate(0)
+        token = int(draw(sampler(next_log_probabilities(model, seen[cache.length :], cache)), rng))
+        if token in stop_tokens:
+            return
+        seen.append(token)
+        yield token
+
+
+def next_log_probabilities(model: Transformer, ids: Sequence[int] | np.ndarray, cache: GrowingCache) -> np.ndarray:
+    """log p of every possible next token after the text in `cache` and then `ids` (T,): (V,), float64, on the host.
+
+    The cache is extended by `ids`. Raises InputError when the model gives no numbers, as after a failed training.
+    """
+    new = to_device(np.asarray(ids)[None], model.embedding.weight.device)  # (1, T)
+    with no_grad():
+        for start in range(0, new.shape[1], PREFILL):
+            hidden = model.hidden(new[:, start : start + PREFILL], cache=cache)  # (1, t, C)
+        logits = F.linear(hidden[:, -1], model.unembedding)  # (1, V)
+    numbers = to_numpy(logits.data)[0].astype(np.float64)  # (V,)
+    if not np.isfinite(numbers).all():
+        raise InputError(
+            "the model's logits are not numbers (NaN or infinite): its training has diverged. Load an earlier "
+            "checkpoint, or train again with a lower learning rate."
+        )
+    return F.log_softmax(numbers)
+
+
+def checked_ids(model: Transformer, ids: Sequence[int] | np.ndarray) -> list[int]:
+    """The ids as a list. Raises InputError unless they are a text that this model can read in one go."""
+    array = np.asarray(ids)
+    config = model.config
+    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu":
+        raise InputError(f"ids must be a row of whole numbers, at least one; it is {array.shape} of {array.dtype}.")
+    if array.size > config.context:
+        raise InputError(
+            f"the prompt is {array.size} tokens long, and the model can look at {config.context}. Shorten the prompt."
+        )
+    if array.min() < 0 or array.max() >= config.vocab_size:
+        raise InputError(
+            f"ids must be 0 to {config.vocab_size - 1}, and go from {array.min()} to {array.max()}: they were made by "
+            "another tokenizer than the model's."
+        )
+    return array.tolist()
