@@ -1,0 +1,300 @@
+"""Training: read a batch, measure how wrong the model is, change every weight a little; a few thousand times.
+
+`train_step` is the whole idea and can be stepped through. `Trainer` puts it in order: the learning rate of each step,
+evaluations, checkpoints, the log, Ctrl-C. It prints nothing: `run()` yields events, and others show them.
+
+    for event in Trainer(run, model, tokens, validation).run():
+        print(event)
+
+Comes before: `optimizers`, `schedules`, `evaluation`, `checkpoints`. Comes after: the command line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygrad_llm.backend import to_device
+from tinygrad_llm.errors import InputError
+from tinygrad_llm.nn.transformer import Transformer
+from tinygrad_llm.text.batches import Batches, ValidationWindows
+from tinygrad_llm.training.checkpoints import Checkpoint, newest_checkpoint, write_checkpoint
+from tinygrad_llm.training.evaluation import evaluate
+from tinygrad_llm.training.events import Evaluated, Event, Finished, Resumed, Saved, Stepped
+from tinygrad_llm.training.optimizers import AdamW, Muon, Optimizer
+from tinygrad_llm.training.pace import Pace
+from tinygrad_llm.training.run_folder import RunFolder
+from tinygrad_llm.training.schedules import learning_rate
+from tinygrad_llm.training.settings import TrainingSettings
+
+DROPOUT_STREAM = 1  # beside the seed, so that dropout's numbers are not those of the initial weights
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """loss: nats per target, before the step. gradient_norm: before clipping. targets: how many were learned from."""
+
+    loss: float
+    gradient_norm: float
+    targets: int
+
+
+def train_step(
+    model: Transformer,
+    optimizer: Optimizer,
+    batches: list[tuple[np.ndarray, np.ndarray]],
+    *,
+    rate: float,
+    clip: float | None = None,
+    rng: np.random.Generator | None = None,
+) -> StepResult:
+    """One step of the optimizer along the gradient of the mean loss over all targets of `batches`.
+
+    batches: (ids, targets), both (B, T) integers, negative targets do not count. Several of them give the gradient
+    of one large batch with the memory of a small one: losses are summed, and divided by the number of targets of all.
+    (A mean of the batches' means would give the targets of a batch with few of them too much weight.)
+    rng: draws the dropout.
+    """
+    device = model.unembedding.device
+    optimizer.zero_grad()
+    total, targets_seen = 0.0, 0
+    for ids, targets in batches:
+        loss = model.loss(to_device(ids, device), to_device(targets, device), reduction="sum", rng=rng)
+        loss.backward()
+        total += loss.item()
+        targets_seen += int((targets >= 0).sum())
+    share = 1.0 / max(1, targets_seen)
+    norm = optimizer.step(rate=rate, scale=share, clip=clip)
+    return StepResult(total * share, norm, targets_seen)
+
+
+class Trainer:
+    """Trains `model` on `tokens` as `run.settings` say, and keeps the run folder up to date.
+
+    tokens: (N,) integers, the training text. validation: windows of other text. clock: seconds, going up.
+    The dropout and the order of the windows follow from the seed in the settings. To continue the run in the folder,
+    call `resume` first.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        model: Transformer,
+        tokens: np.ndarray,
+        validation: ValidationWindows,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.run_folder, self.model, self.validation, self.clock = run, model, validation, clock
+        self.settings = run.settings
+        self.batches = Batches(tokens, self.settings.batch, model.config.context, self.settings.seed)
+        self.optimizer = make_optimizer(model, self.settings)
+        self.rng = np.random.Generator(np.random.PCG64([self.settings.seed, DROPOUT_STREAM]))
+        self.pace = Pace.start(self.settings)
+        self.step = 0
+        self.text_checksum = zlib.crc32(np.ascontiguousarray(tokens).data)
+        self.losses_since = (0.0, 0)  # sum and number of the steps' losses since the last evaluation
+        self.last: Evaluated | None = None
+        self.best: Evaluated | None = None
+        self._elapsed_before, self._started = 0.0, clock()
+        self._saved: tuple[Saved, Evaluated | None] | None = None
+        self._saved_at = clock()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start of the run, the time between an interruption and its resumption left out."""
+        return self._elapsed_before + self.clock() - self._started
+
+    def run(self) -> Iterator[Event]:
+        """Train until the budget is used up; yields an event whenever something has happened.
+
+        Ctrl-C during a step waits for the end of the step; then a checkpoint is saved, and KeyboardInterrupt raised.
+        When Ctrl-C hits while the caller works with an event, the caller can call `save` to the same effect.
+
+        Raises InputError when the training diverges, MachineError when the disk fails.
+        """
+        self._started = self._saved_at = self.clock()
+        try:
+            while True:
+                if self._evaluation_is_due():
+                    yield from self._evaluate()
+                if self._is_finished():
+                    break
+                if self._checkpoint_is_due():
+                    yield self.save()
+                yield self._train_one_step()
+        except KeyboardInterrupt:
+            self.save()
+            raise
+        yield self.save()
+        yield self._finished()
+
+    def _train_one_step(self) -> Stepped:
+        began, elapsed = self.clock(), self.elapsed
+        settings = self.settings
+        rate = learning_rate(
+            self.pace.progress(self.step, elapsed),
+            schedule=settings.schedule,
+            rate=settings.rate,
+            min_rate=settings.min_rate,
+            warmup=settings.warmup,
+        )
+        with interrupts_held_back():
+            batches = [self.batches.next() for _ in range(settings.accumulate)]
+            result = train_step(self.model, self.optimizer, batches, rate=rate, clip=settings.clip, rng=self.rng)
+            self.step += 1
+            seconds = self.clock() - began
+            self.pace.stepped(self.step, seconds, self.elapsed)
+            self.losses_since = (self.losses_since[0] + result.loss, self.losses_since[1] + 1)
+            assert self.pace.total is not None, "after a step there is an estimate"
+            event = Stepped(
+                step=self.step,
+                total_steps=self.pace.total,
+                loss=result.loss,
+                rate=rate,
+                gradient_norm=result.gradient_norm,
+                tokens=result.targets,
+                seconds=seconds,
+                elapsed=self.elapsed,
+            )
+            self.run_folder.append_metrics({"event": "step", **asdict(event)})
+        return event
+
+    def _evaluation_is_due(self) -> bool:
+        if self.last is not None and self.last.step == self.step:
+            return False
+        return self.step % self.settings.eval_every == 0 or self._is_finished()
+
+    def _evaluate(self) -> Iterator[Evaluated]:
+        began = self.clock()
+        result = evaluate(self.model, self.validation)
+        total, count = self.losses_since
+        event = Evaluated(self.step, result.loss, result.bits_per_byte, total / count if count else None)
+        with interrupts_held_back():
+            self.last, self.losses_since = event, (0.0, 0)
+            if self.best is None or event.loss < self.best.loss:
+                self.best = event
+            self.run_folder.append_metrics({"event": "evaluation", **asdict(event)})
+        yield event
+        self.pace.evaluated(self.clock() - began)  # with the time the caller takes, for instance for a sample
+
+    def _is_finished(self) -> bool:
+        return self.pace.total is not None and self.step >= self.pace.total
+
+    def _checkpoint_is_due(self) -> bool:
+        settings = self.settings
+        if self.step == 0 or (self._saved is not None and self._saved[0].step == self.step):
+            return False
+        if settings.checkpoint_every is not None and self.step % settings.checkpoint_every == 0:
+            return True
+        minutes = settings.checkpoint_minutes
+        return minutes is not None and self.clock() - self._saved_at >= 60.0 * minutes
+
+    def _finished(self) -> Finished:
+        assert self.last is not None and self.best is not None, "a run ends with an evaluation"
+        last, best = self.last, self.best
+        return Finished(self.step, self.elapsed, last.loss, last.bits_per_byte, best.bits_per_byte, best.step)
+
+    # --- saving and going on ----------------------------------------------------------------------------------------
+
+    def save(self) -> Saved:
+        """Write a checkpoint of where the run stands, and model.safetensors; does nothing if just that is saved.
+
+        Raises MachineError when the disk is full or cannot be written; earlier checkpoints are untouched then.
+        """
+        if self._saved is not None and self._saved == (Saved(self.step, self._saved[0].path), self.last):
+            return self._saved[0]
+        weights = self.model.state()
+        arrays = {f"model/{name}": array for name, array in weights.items()}
+        arrays |= {f"optimizer/{name}": array for name, array in self.optimizer.state().items()}
+        path = write_checkpoint(self.run_folder.checkpoints, Checkpoint(self.step, arrays, self._state()))
+        self.run_folder.save_model(weights)
+        saved = Saved(self.step, path)
+        self._saved, self._saved_at = (saved, self.last), self.clock()
+        return saved
+
+    def resume(self) -> Resumed | None:
+        """Go back to the newest checkpoint that is whole; None when there is none yet, and the run starts at step 0.
+
+        From there everything is as in a run that was never interrupted, to the last bit. The logs are cut back to
+        the checkpoint. Raises InputError when the text is another, or no checkpoint can be read.
+        """
+        self.run_folder.remove_leftovers()
+        path, checkpoint, damaged = newest_checkpoint(self.run_folder.checkpoints)
+        if path is None or checkpoint is None:
+            self.run_folder.cut_logs({})
+            return None
+        self._restore(checkpoint)
+        self._saved = (Saved(self.step, path), self.last)
+        return Resumed(self.step, path, damaged)
+
+    def _state(self) -> dict[str, Any]:
+        """Where the run stands, apart from arrays."""
+        return {
+            "batches": self.batches.state(),
+            "text_checksum": self.text_checksum,
+            "rng": self.rng.bit_generator.state,
+            "pace": self.pace.state(),
+            "elapsed": self.elapsed,
+            "losses_since": self.losses_since,
+            "last": None if self.last is None else asdict(self.last),
+            "best": None if self.best is None else asdict(self.best),
+            "logs": self.run_folder.sync_logs(),
+        }
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        state = checkpoint.state
+        if state["text_checksum"] != self.text_checksum:
+            raise InputError("the training text is not the one this run began with. Give the same text to resume it.")
+        self.batches.restore(state["batches"])
+        self.model.load_state(arrays_under("model/", checkpoint.arrays))
+        self.optimizer.load_state(arrays_under("optimizer/", checkpoint.arrays))
+        self.rng.bit_generator.state = state["rng"]
+        self.pace = Pace.from_state(self.settings, state["pace"])
+        self.step = checkpoint.step
+        self._elapsed_before, self._started = state["elapsed"], self.clock()
+        self.losses_since = tuple(state["losses_since"])
+        self.last = None if state["last"] is None else Evaluated(**state["last"])
+        self.best = None if state["best"] is None else Evaluated(**state["best"])
+        self.run_folder.cut_logs(state["logs"])
+
+
+def make_optimizer(model: Transformer, settings: TrainingSettings) -> Optimizer:
+    """The optimizer that the settings name."""
+    shared = {"weight_decay": settings.weight_decay, "beta1": settings.beta1, "beta2": settings.beta2}
+    if settings.optimizer == "muon":
+        return Muon(model, settings.rate, momentum=settings.momentum, **shared)
+    return AdamW(model, settings.rate, **shared)
+
+
+def arrays_under(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+@contextlib.contextmanager
+def interrupts_held_back() -> Iterator[None]:
+    """Inside, Ctrl-C waits until the block is done: an optimizer step is whole, or has not begun.
+
+    Only the main thread receives Ctrl-C, and only it may decide what it does; elsewhere nothing needs to be held back.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    held: list[tuple[int, Any]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: held.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if held:
+        before(*held[0])
