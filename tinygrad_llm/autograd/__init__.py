@@ -2,4 +2,5 @@
 
 from tinygrad_llm.autograd.tensor import Tensor, is_tracked, ones_like, raw, zeros  # first: the others build on it
 
-from tinygrad_llm.autograd.primitive import Fused, Primitive, fused, no_grad, plain, primitive  # isort: skip
+from tinygrad_llm.autograd.modes import no_grad, plain  # isort: skip
+from tinygrad_llm.autograd.primitive import Fused, Primitive, fused, primitive  # isort: skip

@@ -17,19 +17,17 @@ Comes before: `primitive` (the nodes). Comes after: `functional` (grad, hessian 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
-from tinygrad_llm.autograd.tensor import Tensor, is_tracked, raw
+from tinygrad_llm.autograd.tensor import Tensor, raw
 from tinygrad_llm.backend import array_module
 from tinygrad_llm.errors import InputError
 
 
-def backward(
-    root: Tensor, seed: Any = None, *, create_graph: bool = False, retain_graph: bool = False
-) -> None:
+def backward(root: Tensor, seed: Any = None, *, create_graph: bool = False, retain_graph: bool = False) -> None:
     """Add d(root)/d(leaf), times `seed`, to `leaf.grad` for every leaf behind `root`. See `Tensor.backward`."""
-    for leaf, g in pull_back(root, seed, create_graph=create_graph, retain_graph=retain_graph):
+    for leaf, g in pull_back([root], [seed], create_graph=create_graph, retain_graph=retain_graph):
         accumulate(leaf, g)
 
 
@@ -48,52 +46,82 @@ def accumulate(leaf: Tensor, g: Any) -> None:
 
 
 def pull_back(
-    root: Tensor,
-    seed: Any = None,
+    roots: Sequence[Tensor],
+    seeds: Sequence[Any],
     *,
-    stop_at: Sequence[Tensor] | None = None,
+    wanted: Sequence[Tensor] | None = None,
+    stops: Sequence[Tensor] = (),
     create_graph: bool = False,
     retain_graph: bool = False,
 ) -> Iterator[tuple[Tensor, Any]]:
-    """Yield (tensor, gradient of `root` with respect to it) for every leaf, or for every tensor of `stop_at`.
+    """Yield (tensor, gradient with respect to it) for every leaf behind the roots, or for every tensor of `wanted`.
 
-    seed: what the gradient starts with, of root's shape; 1 if root is a single number.
-    stop_at: treat these tensors as the leaves: the walk does not look behind them.
+    What is differentiated is Σ roots · seeds. seeds: one per root, of its shape; None is 1 for a single number.
+    stops: do not look behind these tensors.
     create_graph: gradients are Tensors with a history; otherwise raw arrays, and the graph is freed on the way
     unless `retain_graph`.
 
-    Raises InputError without history, without a seed for a non-scalar root, or when the graph was freed before.
+    Raises InputError for a root without history, for a missing or misshapen seed, when the graph was freed before,
+    and when a value that the graph needs was changed in place.
     """
-    gradient_of = {id(root): first_gradient(root, seed, create_graph)}
-    ours: set[int] = set()  # sums made here: nobody else holds them, so the next term may be added in place
-    stops = None if stop_at is None else {id(x) for x in stop_at}
-    order = topological_order(root, stops or set())
+    sums = Sums(may_add_in_place=not create_graph)
+    for root, seed in zip(roots, seeds, strict=True):
+        sums.add(root, first_gradient(root, seed, create_graph))
+    order = topological_order(roots, {id(x) for x in stops})
+    if wanted is None:
+        ends = {id(x) for x in order if x.node is None}
+        passing = {id(x) for x in order if x.node is not None}
+    else:
+        ends = {id(x) for x in wanted}
+        passing = on_the_way(order, ends)
+    passing.difference_update([id(x) for x in stops])
+    check([x for x in order if id(x) in passing])
     while order:
         tensor = order.pop()
-        g = gradient_of.pop(id(tensor), None)
+        g = sums.pop(tensor)
         if g is None:
             continue
-        is_stop = stops is not None and id(tensor) in stops
-        if is_stop or (stops is None and tensor.node is None):
+        if tensor.hooks:
+            g = after_hooks(tensor, g, create_graph)
+        if id(tensor) in ends:
             yield tensor, g
-        if is_stop or tensor.node is None:
+        if id(tensor) not in passing:
             continue
         node = tensor.node
+        assert node is not None
         for x, gx in zip(node.inputs, node.pull(g, tensor, create_graph), strict=True):
-            if gx is None or not is_tracked(x):
-                continue
-            if gx.dtype != x.dtype:
-                gx = gx.astype(x.dtype)  # an op that mixed precisions: each input gets its own back
-            if id(x) not in gradient_of:
-                gradient_of[id(x)] = gx  # perhaps shared: `add` hands the same g to both of its inputs
-            elif id(x) in ours:
-                gradient_of[id(x)] += gx
-            else:
-                gradient_of[id(x)] = gradient_of[id(x)] + gx
-                if not create_graph:
-                    ours.add(id(x))
+            if gx is not None and isinstance(x, Tensor) and x.requires_grad:
+                sums.add(x, gx)
         if not (create_graph or retain_graph):
             node.free()
+
+
+class Sums:
+    """For every tensor the sum of the gradients that have arrived so far. Tensors are told apart by identity."""
+
+    __slots__ = ("may_add_in_place", "gradient_of", "ours")
+
+    def __init__(self, may_add_in_place: bool) -> None:
+        self.may_add_in_place = may_add_in_place
+        self.gradient_of: dict[int, Any] = {}
+        self.ours: set[int] = set()  # made here: nobody else holds them, so the next term may be added in place
+
+    def add(self, x: Tensor, g: Any) -> None:
+        key = id(x)
+        if g.dtype != x.data.dtype:
+            g = g.astype(x.data.dtype)  # an op that mixed precisions: each input gets its own back
+        if key not in self.gradient_of:
+            self.gradient_of[key] = g  # perhaps shared: the op `add` hands the same g to both of its inputs
+        elif key in self.ours:
+            self.gradient_of[key] += g
+        else:
+            self.gradient_of[key] = self.gradient_of[key] + g
+            if self.may_add_in_place:
+                self.ours.add(key)
+
+    def pop(self, x: Tensor) -> Any:
+        """The finished sum, None if nothing arrived."""
+        return self.gradient_of.pop(id(x), None)
 
 
 def first_gradient(root: Tensor, seed: Any, create_graph: bool) -> Any:
@@ -116,11 +144,14 @@ def first_gradient(root: Tensor, seed: Any, create_graph: bool) -> Any:
     return seed if create_graph else seed.data
 
 
-def topological_order(root: Tensor, stops: set[int]) -> list[Tensor]:
-    """Every tensor behind `root` that wants a gradient, inputs before outputs; iterative depth-first post-order."""
+def topological_order(roots: Sequence[Tensor], stops: Container[int] = ()) -> list[Tensor]:
+    """Every tensor behind the roots that wants a gradient, inputs before outputs; not behind those with an id in `stops`.
+
+    An iterative depth-first post-order: a tensor comes out once all that it was made from has come out.
+    """
     order: list[Tensor] = []
     seen: set[int] = set()
-    stack: list[tuple[Tensor, bool]] = [(root, False)]
+    stack: list[tuple[Tensor, bool]] = [(root, False) for root in roots]
     while stack:
         tensor, inputs_done = stack.pop()
         if inputs_done:
@@ -129,11 +160,62 @@ def topological_order(root: Tensor, stops: set[int]) -> list[Tensor]:
             seen.add(id(tensor))
             stack.append((tensor, True))
             if tensor.node is not None and id(tensor) not in stops:
-                if tensor.node.is_freed:
-                    raise InputError(
-                        f"backward: the graph behind the op '{tensor.node.name}' was already used and freed. "
-                        "Compute the loss again, or keep the graph: loss.backward(retain_graph=True)."
-                    )
-                stack.extend((x, False) for x in tensor.node.inputs if is_tracked(x))
+                for x in tensor.node.inputs:
+                    if isinstance(x, Tensor) and x.requires_grad:
+                        stack.append((x, False))
     return order
 
+
+def on_the_way(order: list[Tensor], ends: set[int]) -> set[int]:
+    """Which tensors of a topological order have one with an id in `ends` behind them: the gradient must pass there."""
+    passing: set[int] = set()
+    for tensor in order:
+        inputs = tensor.node.inputs if tensor.node is not None else ()
+        if any(isinstance(x, Tensor) and (id(x) in ends or id(x) in passing) for x in inputs):
+            passing.add(id(tensor))
+    return passing
+
+
+def check(passing: list[Tensor]) -> None:
+    """Raise InputError where the graph was freed, or where a value was changed in place since it was recorded."""
+    for tensor in passing:
+        node = tensor.node
+        assert node is not None
+        if node.is_freed:
+            raise InputError(
+                f"backward: the graph behind the op '{node.name}' was already used and freed. "
+                "Compute the loss again, or keep the graph: loss.backward(retain_graph=True)."
+            )
+        place = node.changed(tensor)
+        if place is not None:
+            raise InputError(
+                f"backward: {what_changed(tensor, place, passing)} was changed in place after it was computed with, so the "
+                "gradient would be wrong. Change values (or step the optimizer) after backward(), or make a new tensor: "
+                "x = x.at(index).set(value)."
+            )
+
+
+def what_changed(tensor: Tensor, place: int, passing: list[Tensor]) -> str:
+    """Which value was written into, and which op needs it as it was. `place` as `Node.changed` gives it."""
+    node = tensor.node
+    assert node is not None
+    if place:
+        x = raw(node.inputs[place - 1])
+        return f"input {place} of the op '{node.name}', {x.dtype}{list(x.shape)},"
+    users = [f"'{y.node.name}'" for y in passing if y.node is not None and any(x is tensor for x in y.node.inputs)]
+    needed = f", which the op {' and the op '.join(users)} needs," if users else ""
+    return f"the result of the op '{node.name}', {tensor.dtype}{list(tensor.shape)}{needed}"
+
+
+def after_hooks(tensor: Tensor, g: Any, create_graph: bool) -> Any:
+    """The gradient of `tensor` as its hooks leave it. See `Tensor.register_hook`."""
+    for hook in list(tensor.hooks.values()):
+        answer = hook(g if isinstance(g, Tensor) else Tensor(g))
+        if answer is not None:
+            if answer.shape != tensor.shape:
+                raise InputError(
+                    f"register_hook: the hook returned a gradient of shape {answer.shape}, it must have the tensor's "
+                    f"shape {tensor.shape}. Return None to leave the gradient as it is."
+                )
+            g = answer if create_graph else raw(answer)
+    return g

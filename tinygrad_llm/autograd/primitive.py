@@ -20,59 +20,41 @@ Comes before: `tensor`. Comes after: `ops` and `nn.functional`, which are writte
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 
+from tinygrad_llm.autograd.fingerprint import fingerprint
+from tinygrad_llm.autograd.modes import mode, recording
 from tinygrad_llm.autograd.tensor import Tensor, is_tracked, raw
-from tinygrad_llm.backend import Array, array_module
+from tinygrad_llm.backend import Array, array_module, device_of
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.kernels.pair import FastPair
-
-
-class _Mode:
-    """What is switched on at the moment; changed only by `no_grad` and `plain`."""
-
-    recording = True
-    fast = os.environ.get("TINYGRAD_LLM_PLAIN", "") in ("", "0")
-
-
-mode = _Mode()
-
-
-@contextlib.contextmanager
-def no_grad() -> Iterator[None]:
-    """Inside, nothing is recorded: values only, as for generating text."""
-    before, mode.recording = mode.recording, False
-    try:
-        yield
-    finally:
-        mode.recording = before
-
-
-@contextlib.contextmanager
-def plain() -> Iterator[None]:
-    """Inside, every fused op runs its plain definition: slower, and every step can be read."""
-    before, mode.fast = mode.fast, False
-    try:
-        yield
-    finally:
-        mode.fast = before
-
 
 FREED = object()  # what a node has saved after its gradient has passed
 
 
 class Node:
-    """Who made a tensor: the op, what went in, its options, and what a fast forward saved for its backward."""
+    """Who made a tensor: the op, what went in, its options, what a fast forward saved, and how it all looked.
 
-    __slots__ = ("op", "inputs", "options", "saved")
+    looked: the fingerprint of the result. inputs_looked: of each input, None for a number and for a tensor that an op
+    made (its own node has it); None altogether where that holds for all.
+    """
 
-    def __init__(self, op: Primitive | Fused, inputs: tuple, options: dict[str, Any], saved: Any = None) -> None:
+    __slots__ = ("op", "inputs", "options", "saved", "looked", "inputs_looked")
+
+    def __init__(
+        self,
+        op: Op,
+        inputs: tuple,
+        options: dict[str, Any],
+        saved: Any = None,
+        looked: Any = None,
+        inputs_looked: Sequence[Any] | None = None,
+    ) -> None:
         self.op, self.inputs, self.options, self.saved = op, inputs, options, saved
+        self.looked, self.inputs_looked = looked, inputs_looked
 
     @property
     def name(self) -> str:
@@ -80,7 +62,7 @@ class Node:
 
     def free(self) -> None:
         """Forget the inputs, once the gradient has passed. The op's name stays, for the error of a second pass."""
-        self.inputs, self.saved = (), FREED
+        self.inputs, self.saved, self.looked, self.inputs_looked = (), FREED, None, None
 
     @property
     def is_freed(self) -> bool:
@@ -88,7 +70,21 @@ class Node:
 
     def pull(self, g: Any, out: Tensor, create_graph: bool) -> tuple:
         """The gradient of every input, given the gradient `g` of the output `out`."""
-        return self.op.pull(g, out, self, create_graph)
+        gradients = self.op.pull(g, out, self, create_graph)
+        if mode.watchers:
+            for watcher in mode.watchers:
+                watcher.pulled(self, out, g, gradients)
+        return gradients
+
+    def changed(self, out: Tensor) -> int | None:
+        """What was written into since it was recorded: 0 for the result `out`, i for the i-th input, None if nothing."""
+        if fingerprint(out.data) != self.looked:
+            return 0
+        if self.inputs_looked is not None:
+            for i, before in enumerate(self.inputs_looked):
+                if before is not None and fingerprint(raw(self.inputs[i])) != before:
+                    return i + 1
+        return None
 
 
 class Primitive:
@@ -111,34 +107,60 @@ class Primitive:
         return rule
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        if not any(isinstance(x, Tensor) for x in inputs):
+        for x in inputs:
+            if isinstance(x, Tensor):
+                break
+        else:
             return self.forward(*inputs, **options)
-        # A NumPy scalar would turn float32 into float64; a Python number does not.
-        inputs = tuple(x.item() if isinstance(x, np.generic) else x for x in inputs)
-        arrays = tuple(map(raw, inputs))
+        arrays = []
+        for x in inputs:
+            if isinstance(x, Tensor):
+                x = x.data
+            elif isinstance(x, np.generic):  # would turn float32 into float64; a Python number does not
+                return self(*[x.item() if isinstance(x, np.generic) else x for x in inputs], **options)
+            arrays.append(x)
         try:
             value = self.forward(*arrays, **options)
         except (ValueError, IndexError, TypeError) as error:
             explain(error, self.name, arrays, options)
-        return recorded(self, value, inputs, options)
+        return recorded(self, value, inputs, arrays, options)
 
     def pull(self, g: Any, out: Tensor, node: Node, create_graph: bool) -> tuple:
         assert self.rule is not None, f"{self.name} was recorded although it has no rule"
         if create_graph:
             return self.rule(g, out, *node.inputs, **node.options)
-        return self.rule(g, out.data, *map(raw, node.inputs), **node.options)
+        arrays = [x.data if isinstance(x, Tensor) else x for x in node.inputs]
+        return self.rule(g, out.data, *arrays, **node.options)
 
 
-def recorded(op: Primitive | Fused, value: Array, inputs: tuple, options: dict[str, Any], saved: Any = None) -> Tensor:
-    """A Tensor of `value` that knows `op` made it, if a gradient may have to find its way back."""
+def any_tracked(inputs: tuple) -> bool:
+    """Whether a gradient shall flow back to any of the inputs. A plain loop: it runs for every op."""
+    for x in inputs:  # noqa: SIM110  (any() with a generator takes three times as long)
+        if isinstance(x, Tensor) and x.requires_grad:
+            return True
+    return False
+
+
+def recorded(op: Op, value: Array, inputs: tuple, arrays: Sequence, options: dict[str, Any], saved: Any = None) -> Tensor:
+    """A Tensor of `value` that knows `op` made it, if a gradient may have to find its way back.
+
+    arrays: what is inside the inputs.
+    """
     out = Tensor(value)
-    if mode.recording and op.rule is not None and any(map(is_tracked, inputs)) and out.data.dtype.kind == "f":
+    if mode.recording and op.rule is not None and out.data.dtype.kind == "f" and any_tracked(inputs):
+        looked = [
+            None if isinstance(x, Tensor) and x.node is not None else fingerprint(array)
+            for x, array in zip(inputs, arrays, strict=True)
+        ]
         out.requires_grad = True
-        out.node = Node(op, inputs, options, saved)
+        out.node = Node(op, inputs, options, saved, fingerprint(out.data), looked if any(looked) else None)
+    if mode.watchers:
+        for watcher in mode.watchers:
+            watcher.computed(op, inputs, options, out)
     return out
 
 
-def explain(error: Exception, name: str, arrays: tuple, options: dict[str, Any]) -> NoReturn:
+def explain(error: Exception, name: str, arrays: Sequence[Any], options: dict[str, Any]) -> NoReturn:
     """Raise `error` again with the op's name and what it was given."""
     given = ", ".join(f"{x.dtype}{list(x.shape)}" if hasattr(x, "shape") else repr(x) for x in arrays)
     chosen = "".join(f", {key}={value!r}" for key, value in options.items() if not hasattr(value, "shape"))
@@ -167,34 +189,53 @@ class Fused:
         pair = self.fast_pair(raw(inputs[0]))
         if pair is None:
             return self.definition(*inputs, **options)
-        arrays = tuple(map(raw, inputs))
-        will_record = mode.recording and any(map(is_tracked, inputs))
+        arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
+        will_record = mode.recording and any_tracked(inputs)
         try:
             value, saved = pair.forward(*arrays, **options) if will_record else (pair.value(*arrays, **options), None)
         except (ValueError, IndexError, TypeError) as error:
             explain(error, self.name, arrays, options)
         if not any(isinstance(x, Tensor) for x in inputs):
             return value
-        return recorded(self, value, inputs, options, saved)
+        return recorded(self, value, inputs, arrays, options, saved)
 
     def pull(self, g: Any, out: Tensor, node: Node, create_graph: bool) -> tuple:
         if create_graph:
-            return self.pull_through_definition(g, node)
+            return pull_through(self.definition, g, node.inputs, node.options, create_graph=True)
         pair = self.pairs[array_module(out.data).__name__]
         assert pair is not None, f"{self.name} was recorded by a fast pair that is gone"
         return pair.backward(g, node.saved, *map(raw, node.inputs), **node.options)
 
-    def pull_through_definition(self, g: Tensor, node: Node) -> tuple:
-        """The gradients as Tensors with a history: run the definition again, and walk back through it.
 
-        Each input is aliased first, because one tensor may stand in several places (attention(x, x, x)) and each
-        place has a gradient of its own.
-        """
-        aliases = [ops.alias(x) if is_tracked(x) else x for x in node.inputs]
-        again = self.definition(*aliases, **node.options)
-        places = [x for x in aliases if is_tracked(x)]
-        found = {id(x): gx for x, gx in engine.pull_back(again, g, stop_at=places, create_graph=True)}
-        return tuple(found.get(id(x)) for x in aliases)
+def pull_through(
+    definition: Callable[..., Tensor],
+    g: Any,
+    inputs: Sequence[Any],
+    options: dict[str, Any],
+    *,
+    create_graph: bool,
+    captured: Sequence[Tensor] = (),
+) -> tuple:
+    """The gradient of every input, and of every captured tensor: run the definition (again), and walk back through it.
+
+    Each input gets another name first, because one tensor may stand in several places (attention(x, x, x)) and each
+    place has a gradient of its own. captured: tensors that the definition uses besides its inputs.
+    """
+    with recording(True):
+        names = [renamed(x, create_graph) if is_tracked(x) else x for x in inputs]
+        again = definition(*names, **options)
+        places = [x for x in (*names, *captured) if is_tracked(x)]
+        walk = engine.pull_back([again], [g], wanted=places, stops=places, create_graph=create_graph)
+        found = {id(x): gx for x, gx in walk}
+    return tuple(found.get(id(x)) for x in (*names, *captured))
+
+
+def renamed(x: Tensor, with_history: bool) -> Tensor:
+    """The same values under another name: one that leads back to x, or a leaf."""
+    return ops.alias(x) if with_history else Tensor(x.data, requires_grad=True)
+
+
+Op = Primitive | Fused
 
 
 def primitive(forward: Callable[..., Array]) -> Primitive:

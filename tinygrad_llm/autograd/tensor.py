@@ -12,7 +12,7 @@ Comes before: `backend` (where arrays live). Comes after: `primitive` (what is r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tinygrad_llm.autograd.ops.index import At
     from tinygrad_llm.autograd.primitive import Node
 
+Hook = Callable[["Tensor"], "Tensor | None"]
 Axis = int | tuple[int, ...] | None
 
 
@@ -36,19 +37,13 @@ class Tensor:
     Raises InputError when gradients are asked of integers or booleans.
     """
 
-    __slots__ = ("data", "requires_grad", "grad", "grad_buffer", "node", "__weakref__")
+    __slots__ = ("data", "requires_grad", "grad", "grad_buffer", "node", "hooks", "__weakref__")
     __array_ufunc__ = None  # ndarray * tensor reaches Tensor.__rmul__; np.exp(tensor) is a TypeError
     __hash__ = object.__hash__  # by identity: == compares values
 
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
-        if isinstance(data, Tensor):
-            raise InputError("Tensor(data): data is a Tensor already; use it, or tensor.detach() for a copy without history.")
-        if isinstance(data, np.generic):
-            data = np.asarray(data)
-        elif isinstance(data, int | float | list | tuple):
-            data = np.asarray(data)
-            if data.dtype == np.float64:
-                data = data.astype(DEFAULT_DTYPE)
+        if type(data) is not np.ndarray:
+            data = as_array(data)
         if requires_grad and data.dtype.kind != "f":
             raise InputError(
                 f"Tensor(requires_grad=True): only floating-point tensors have gradients, this one is {data.dtype}; "
@@ -59,6 +54,7 @@ class Tensor:
         self.grad: Tensor | None = None
         self.grad_buffer: Array | None = None
         self.node: Node | None = None
+        self.hooks: dict[object, Hook] | None = None
 
     # --- what it is ---------------------------------------------------------------------------------------
 
@@ -130,6 +126,25 @@ class Tensor:
         retain_graph: keep the graph for another backward pass; it is freed node by node otherwise.
         """
         engine.backward(self, seed, create_graph=create_graph, retain_graph=retain_graph)
+
+    def register_hook(self, hook: Hook) -> HookHandle:
+        """Call `hook(gradient)` whenever the gradient with respect to this tensor is complete, before it goes further.
+
+        What the hook returns takes the gradient's place (None leaves it as it is); it must not write into it.
+        The handle's `remove()` ends it. Raises InputError for a tensor that no gradient reaches.
+
+        >>> x = Tensor([1.0, 2.0], requires_grad=True)
+        >>> y = x * x
+        >>> handle = y.register_hook(lambda g: g.clip(-1.0, 1.0))
+        >>> (100.0 * y).sum().backward()
+        >>> print(x.grad.numpy())
+        [2. 4.]
+        """
+        if not self.requires_grad:
+            raise InputError("register_hook: no gradient will reach this tensor; it needs requires_grad=True.")
+        if self.hooks is None:
+            self.hooks = {}
+        return HookHandle(self.hooks, hook)
 
     def zero_grad(self) -> None:
         """Forget the gradient."""
@@ -309,6 +324,30 @@ class Tensor:
 
     def masked_fill(self, mask: Any, value: Any) -> Tensor:
         return ops.masked_fill(self, mask, value)
+
+
+class HookHandle:
+    """Ends a hook: `handle.remove()`."""
+
+    def __init__(self, hooks: dict[object, Hook], hook: Hook) -> None:
+        self.hooks, self.key = hooks, object()
+        hooks[self.key] = hook
+
+    def remove(self) -> None:
+        """The hook is not called any more."""
+        self.hooks.pop(self.key, None)
+
+
+def as_array(data: Any) -> Array:
+    """Numbers and lists of them as an array, Python's floats as float32; an array as it is."""
+    if isinstance(data, Tensor):
+        raise InputError("Tensor(data): data is a Tensor already; use it, or tensor.detach() for a copy without history.")
+    if isinstance(data, np.generic):
+        return np.asarray(data)
+    if isinstance(data, int | float | list | tuple):
+        array = np.asarray(data)
+        return array.astype(DEFAULT_DTYPE) if array.dtype == np.float64 else array
+    return data
 
 
 def as_one_tuple(arguments: Sequence[Any]) -> tuple[Any, ...]:
