@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-WHOLE_BYTES = 1024  # arrays up to this size are kept whole
-SAMPLES = 16  # of a larger array
+WHOLE_BYTES = 4096  # arrays up to this size are kept whole
+SAMPLES = 32  # of a larger array
 
 
 def fingerprint(array: Any) -> bytes | int | None:

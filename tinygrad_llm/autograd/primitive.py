@@ -164,6 +164,12 @@ def explain(error: Exception, name: str, arrays: Sequence[Any], options: dict[st
     """Raise `error` again with the op's name and what it was given."""
     given = ", ".join(f"{x.dtype}{list(x.shape)}" if hasattr(x, "shape") else repr(x) for x in arrays)
     chosen = "".join(f", {key}={value!r}" for key, value in options.items() if not hasattr(value, "shape"))
+    devices = sorted({device_of(x) for x in arrays if getattr(x, "ndim", 0)})
+    if len(devices) > 1:
+        raise InputError(
+            f"{name}({given}{chosen}): some of these are on the {' and some on the '.join(devices)}; move them to one "
+            f"device first: tensor.to({devices[-1]!r})."
+        ) from error
     kind = type(error) if type(error) in (ValueError, IndexError, TypeError, InputError) else ValueError
     raise kind(f"{name}({given}{chosen}): {error}") from error
 

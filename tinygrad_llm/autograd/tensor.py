@@ -13,7 +13,7 @@ Comes before: `backend` (where arrays live). Comes after: `primitive` (what is r
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     from tinygrad_llm.autograd.primitive import Node
 
 Hook = Callable[["Tensor"], "Tensor | None"]
+# The operators that NumPy's arrays hand on to a Tensor on their right; all other NumPy functions are refused.
+OPERATORS = frozenset(
+    ("add", "subtract", "multiply", "divide", "power", "matmul")
+    + ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
+)
+# Where NumPy's name of a function is not ours.
+OUR_NAMES = {"absolute": "abs", "concatenate": "concat", "amax": "max", "amin": "min", "dot": "matmul"}
 Axis = int | tuple[int, ...] | None
 
 
@@ -38,7 +45,6 @@ class Tensor:
     """
 
     __slots__ = ("data", "requires_grad", "grad", "grad_buffer", "node", "hooks", "__weakref__")
-    __array_ufunc__ = None  # ndarray * tensor reaches Tensor.__rmul__; np.exp(tensor) is a TypeError
     __hash__ = object.__hash__  # by identity: == compares values
 
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
@@ -101,14 +107,20 @@ class Tensor:
 
     # --- NumPy must not reach inside -----------------------------------------------------------------------
 
-    def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
-        raise TypeError(
-            "a NumPy function was called on a Tensor, which would lose its history. Use the Tensor's own method or "
-            "tinygrad_llm's function of the same name; for plain values say tensor.numpy()."
-        )
+    def __array_ufunc__(self, function: Any, method: str, *inputs: Any, **kwargs: Any) -> Tensor:
+        """`array * tensor` arrives here, because NumPy asks the array on the left first: so its operators pass."""
+        if method == "__call__" and function.__name__ in OPERATORS and not kwargs:
+            return getattr(ops, function.__name__)(*inputs)
+        raise TypeError(no_numpy(function.__name__, kwargs))
 
-    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return NotImplemented
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> NoReturn:
+        raise TypeError(no_numpy(function.__name__, kwargs))
+
+    def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError(
+            "this Tensor would have to become a NumPy array here, and lose its history. For plain values "
+            "say tensor.numpy(); to join tensors say ops.stack(...) or ops.concat(...)."
+        )
 
     def __bool__(self) -> bool:
         return bool(self.data)
@@ -228,6 +240,12 @@ class Tensor:
     def __getitem__(self, index: Any) -> Tensor:
         return ops.getitem(self, index=index)
 
+    def __setitem__(self, index: Any, value: Any) -> NoReturn:
+        raise TypeError(
+            "tensor[index] = value would change a value that gradients may need. Make a new tensor: "
+            "tensor = tensor.at(index).set(value); or, for a parameter outside a graph, write into tensor.data[index]."
+        )
+
     # --- NumPy's methods -----------------------------------------------------------------------------------
 
     def exp(self) -> Tensor:
@@ -326,6 +344,20 @@ class Tensor:
         return ops.masked_fill(self, mask, value)
 
 
+def no_numpy(name: str, kwargs: dict[str, Any]) -> str:
+    """The sentence for a NumPy function that was called on a Tensor."""
+    ours = OUR_NAMES.get(name, name)
+    if kwargs.get("out") is not None:
+        advice = "an array cannot take a Tensor in place: write array = array + tensor, not array += tensor"
+    elif hasattr(Tensor, ours):
+        advice = f"say tensor.{ours}(...)"
+    elif hasattr(ops, ours):
+        advice = f"say ops.{ours}(...), with `from tinygrad_llm.autograd import ops`"
+    else:
+        advice = "write it with the tensor's own operations"
+    return f"np.{name} was called on a Tensor and would lose its history: {advice}; for plain values say tensor.numpy()."
+
+
 class HookHandle:
     """Ends a hook: `handle.remove()`."""
 
@@ -341,12 +373,14 @@ class HookHandle:
 def as_array(data: Any) -> Array:
     """Numbers and lists of them as an array, Python's floats as float32; an array as it is."""
     if isinstance(data, Tensor):
-        raise InputError("Tensor(data): data is a Tensor already; use it, or tensor.detach() for a copy without history.")
+        raise InputError("Tensor(data): data is a Tensor already; use it, or tensor.detach() for its values without history.")
     if isinstance(data, np.generic):
         return np.asarray(data)
     if isinstance(data, int | float | list | tuple):
         array = np.asarray(data)
         return array.astype(DEFAULT_DTYPE) if array.dtype == np.float64 else array
+    if not hasattr(data, "dtype"):
+        raise InputError(f"Tensor(data): data must be an array, a number or a list of numbers, it was {data!r}.")
     return data
 
 
