@@ -54,7 +54,8 @@ class LanguageModel:
         """
         from tinygrad_llm.training.run_folder import RunFolder  # here, because `import tinygrad_llm` must stay quick
 
-        return cls(*RunFolder(path).load_model())
+        run = RunFolder.open(path)
+        return cls(run.load_model(), run.tokenizer)
 
     def to(self, device: str) -> Self:
         """Move the network to "cpu" or "cuda"; returns itself."""
