@@ -10,8 +10,6 @@ from tinygrad_llm.backend import to_device
 from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.text.batches import ValidationWindows, bits_per_byte
 
-WINDOWS_AT_ONCE = 32
-
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -21,16 +19,16 @@ class Evaluation:
     bits_per_byte: float
 
 
-def evaluate(model: Transformer, windows: ValidationWindows) -> Evaluation:
+def evaluate(model: Transformer, windows: ValidationWindows, batch: int = 32) -> Evaluation:
     """The loss over all targets of `windows`, without dropout and without recording anything.
 
-    Windows are computed 32 at a time, and their summed losses are added in float64.
+    batch: how many windows are computed at once. Their summed losses are added in float64.
     """
     device = model.unembedding.device
     total = 0.0
     with no_grad():
-        for start in range(0, len(windows.inputs), WINDOWS_AT_ONCE):
-            here = slice(start, start + WINDOWS_AT_ONCE)
+        for start in range(0, len(windows.inputs), batch):
+            here = slice(start, start + batch)
             ids, targets = to_device(windows.inputs[here], device), to_device(windows.targets[here], device)
             total += model.loss(ids, targets, reduction="sum").item()
     return Evaluation(total / windows.targets.size, bits_per_byte(total, windows.target_bytes))

@@ -175,7 +175,7 @@ class Trainer:
 
     def _evaluate(self) -> Iterator[Evaluated]:
         began = self.clock()
-        result = evaluate(self.model, self.validation)
+        result = evaluate(self.model, self.validation, self.settings.batch)
         total, count = self.losses_since
         event = Evaluated(self.step, result.loss, result.bits_per_byte, total / count if count else None)
         with interrupts_held_back():

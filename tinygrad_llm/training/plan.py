@@ -1,0 +1,262 @@
+"""Before it starts: what a training run will need, and whether this machine has it.
+
+Everything here is counted from the config, without building the model, except two measurements: how much memory is
+free, and how fast this machine multiplies matrices and goes over memory (half a second).
+
+Comes before: `nn.config`, `settings`. Comes after: the command line, which shows the plan and stops if it cannot work.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tinygrad_llm.backend import Array, import_cupy, to_numpy
+from tinygrad_llm.errors import InputError
+from tinygrad_llm.nn.config import TransformerConfig
+from tinygrad_llm.training.newton_schulz import ITERATIONS
+from tinygrad_llm.training.settings import TrainingSettings
+
+FLOAT = 4  # bytes of a float32
+MEASURED_SECONDS = 0.25
+PASSES = 16  # over each number of the activations, forward and backward, beside the matrix products: measured
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will need. Memory in bytes, time in seconds.
+
+    parameters: numbers that are learned. tokens_per_step: targets of one step. flops_per_step: floating-point
+    operations (additions and multiplications) of one step. weights, gradients, optimizer: arrays that stay.
+    activations: what one batch leaves behind for its backward pass. saving: the copy that a checkpoint needs.
+    available: memory that is free now, None if that cannot be found out. steps, seconds: of the whole run.
+    """
+
+    parameters: int
+    tokens_per_step: int
+    flops_per_step: int
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+    saving: int
+    available: int | None
+    steps: int
+    seconds: float
+
+    @property
+    def memory(self) -> int:
+        """The most memory in use at once, in bytes: a checkpoint is written while there are no activations."""
+        return self.weights + self.gradients + self.optimizer + max(self.activations, self.saving)
+
+    def check(self) -> None:
+        """Raise InputError when the run cannot fit into the memory that is free."""
+        if self.available is not None and self.memory > self.available:
+            raise InputError(
+                f"this run needs about {gigabytes(self.memory)} of memory and {gigabytes(self.available)} are free. "
+                f"{gigabytes(self.activations)} of it hold one batch: take a smaller batch (and accumulate several for "
+                "the same step), a shorter context, fewer layers or a smaller width."
+            )
+
+    def summary(self) -> str:
+        """Four lines for the terminal."""
+        free = "" if self.available is None else f" ({gigabytes(self.available)} are free)"
+        return (
+            f"Model: {self.parameters:,} parameters.\n"
+            f"Memory: {gigabytes(self.memory)}{free}: weights {gigabytes(self.weights)}, gradients "
+            f"{gigabytes(self.gradients)}, optimizer {gigabytes(self.optimizer)}, one batch "
+            f"{gigabytes(self.activations)}.\n"
+            f"Work: {self.tokens_per_step:,} tokens and {self.flops_per_step / 1e9:,.1f} billion floating-point "
+            "operations per step.\n"
+            f"Time: about {self.steps:,} steps in {duration(self.seconds)}, estimated from how fast this machine is now."
+        )
+
+
+def make_plan(
+    config: TransformerConfig, settings: TrainingSettings, *, eval_windows: int = 0, device: str = "cpu"
+) -> Plan:
+    """The plan for training a model of this config with these settings. Takes about half a second.
+
+    eval_windows: how many windows one evaluation computes.
+    """
+    parameters = parameter_count(config)
+    tokens = settings.batch * settings.accumulate * config.context
+    flops = tokens * flops_per_token(config) + optimizer_flops(config, settings)
+    products, passes = matmul_rate(config, settings.batch * config.context, device), PASSES / pass_rate(device)
+    per_token = flops_per_token(config) / products + activations_per_token(config) * passes
+    # An evaluation goes forward only, a third of the work of a step with its backward pass.
+    evaluation = eval_windows * config.context * per_token / 3
+    per_step = tokens * per_token + optimizer_flops(config, settings) / products + evaluation / settings.eval_every
+    if settings.steps is not None:
+        steps, seconds = settings.steps, settings.steps * per_step
+    else:
+        assert settings.minutes is not None, "settings have one of the two"
+        seconds = 60.0 * settings.minutes
+        steps = max(1, int(seconds / per_step))
+    optimizer = FLOAT * averages(config, settings)
+    return Plan(
+        parameters=parameters,
+        tokens_per_step=tokens,
+        flops_per_step=flops,
+        weights=FLOAT * parameters,
+        # In their flat array, and once more while the backward pass is on its way there.
+        gradients=2 * FLOAT * parameters,
+        optimizer=optimizer,
+        activations=FLOAT * settings.batch * config.context * activations_per_token(config),
+        saving=2 * (FLOAT * parameters + optimizer),
+        available=available_memory(device),
+        steps=steps,
+        seconds=seconds,
+    )
+
+
+# --- counting -------------------------------------------------------------------------------------------------------
+
+
+def hidden_matrices(config: TransformerConfig) -> list[tuple[int, int]]:
+    """The shapes of all matrices between the embedding and the head."""
+    C, F = config.width, config.mlp_width
+    queries, keys = config.heads * config.channels_per_head, config.num_kv_heads * config.channels_per_head
+    attention = [(queries, C), (keys, C), (keys, C), (C, queries)]
+    mlp = [(F, C), (C, F)] if config.mlp == "gelu" else [(F, C), (F, C), (C, F)]
+    return (attention + mlp) * config.layers
+
+
+def parameter_count(config: TransformerConfig) -> int:
+    """How many numbers `Transformer(config)` learns."""
+    norms = (2 * config.layers + 1) * config.width
+    biases = 0
+    if config.bias:
+        biases = sum(outputs for outputs, _ in hidden_matrices(config))
+        biases += norms if config.norm == "layer_norm" else 0
+    return sum(rows * columns for rows, columns in hidden_matrices(config)) + tables(config) + norms + biases
+
+
+def tables(config: TransformerConfig) -> int:
+    """Numbers in the embedding, the learned positions and the head."""
+    positions = config.context if config.positions == "learned" else 0
+    heads = 0 if config.tied else config.vocab_size
+    return (config.vocab_size + positions + heads) * config.width
+
+
+def averages(config: TransformerConfig, settings: TrainingSettings) -> int:
+    """Numbers that the optimizer remembers: two per parameter, one per number of a matrix that Muon has."""
+    muon = sum(rows * columns for rows, columns in hidden_matrices(config)) if settings.optimizer == "muon" else 0
+    return 2 * parameter_count(config) - muon
+
+
+def flops_per_token(config: TransformerConfig) -> int:
+    """6 N + 12 · layers · H · D · T floating-point operations per token, forward and backward.
+
+    N: numbers in the matrices that a vector is multiplied with, hidden ones and the unembedding; each costs one
+    multiplication and one addition forward, and twice that backward (Kaplan et al. 2020, section 2.1). The second term
+    is attention's q kᵀ and its product with v (Chowdhery et al. 2022, "PaLM", appendix B). As there, it counts the full
+    square of positions, although the future half of it need not be computed.
+    """
+    matrices = sum(rows * columns for rows, columns in hidden_matrices(config)) + config.vocab_size * config.width
+    attention = config.layers * config.heads * config.channels_per_head * config.context
+    return 6 * matrices + 12 * attention
+
+
+def optimizer_flops(config: TransformerConfig, settings: TrainingSettings) -> int:
+    """Muon's matrix products per step: of each (r, s) matrix, r <= s, 4 r² s + 2 r³ per iteration. AdamW has none."""
+    if settings.optimizer != "muon":
+        return 0
+    sides = [(min(shape), max(shape)) for shape in hidden_matrices(config)]
+    return ITERATIONS * sum(4 * r * r * s + 2 * r**3 for r, s in sides)
+
+
+def activations_per_token(config: TransformerConfig) -> int:
+    """How many numbers the forward pass keeps for the backward pass, per token of a batch.
+
+    Per layer: what goes into each norm and each matrix, and queries, keys and values (twice where they are turned by
+    rotary positions, before and after). Behind the layers: the logits, which become their own gradient.
+    """
+    C, F, H, layers = config.width, config.mlp_width, config.heads, config.layers
+    queries, keys = H * config.channels_per_head, config.num_kv_heads * config.channels_per_head
+    per_layer = 6 * C + 2 * queries + 2 * keys + H  # norms, outputs, sums; q, attention's result, k, v; its log-sums
+    per_layer += 2 * F if config.mlp == "gelu" else 3 * F
+    per_layer += queries + keys if config.positions == "rotary" else 0
+    outside = (3 if config.positions == "learned" else 2) * C + config.vocab_size
+    if config.dropout:
+        per_layer += 4 * C  # twice a mask and a result
+        outside += 2 * C
+    return layers * per_layer + outside
+
+
+# --- measuring ------------------------------------------------------------------------------------------------------
+
+
+def matmul_rate(config: TransformerConfig, tokens: int, device: str = "cpu") -> float:
+    """Floating-point operations per second of (tokens, C) @ (C, F) on this machine, right now, in float32."""
+    xp = np if device == "cpu" else import_cupy()
+    tokens = min(tokens, 4096)
+    x, weight = xp.ones((tokens, config.width), xp.float32), xp.ones((config.mlp_width, config.width), xp.float32)
+    y = x @ weight.T
+    return 2.0 * tokens * config.width * config.mlp_width * repetitions(lambda: xp.matmul(x, weight.T, out=y), y)
+
+
+def pass_rate(device: str = "cpu") -> float:
+    """Numbers per second when every number of a large array is read, changed a little and written, in float32."""
+    xp = np if device == "cpu" else import_cupy()
+    x = xp.ones((1000, 1000), xp.float32)
+    y = x + 1.0
+    return x.size * repetitions(lambda: xp.add(x, 1.0, out=y), y)
+
+
+def repetitions(work: Callable[[], object], result: Array) -> float:
+    """How often per second `work` can be done, which writes `result`."""
+    times = 0
+    work()  # the first time wakes the threads, and is not counted
+    to_numpy(result[:1])
+    began = time.perf_counter()
+    while (seconds := time.perf_counter() - began) < MEASURED_SECONDS:
+        work()
+        to_numpy(result[:1])  # a GPU has only queued it until something is asked for
+        times += 1
+    return times / seconds
+
+
+def available_memory(device: str = "cpu") -> int | None:
+    """Bytes that are free, within what a container allows; None where the system does not say."""
+    if device == "cuda":
+        return int(import_cupy().cuda.Device().mem_info[0])
+    known = [limit for limit in (free_memory(), free_in_container()) if limit is not None]
+    return min(known, default=None)
+
+
+def free_memory() -> int | None:
+    """Linux: memory that can be had without swapping. Other POSIX systems: all there is. Windows: not known."""
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        for line in meminfo.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024 * int(line.split()[1])
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None
+
+
+def free_in_container() -> int | None:
+    """What the control group (version 2) of a container leaves, None without a limit."""
+    limit, used = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
+    if not (limit.exists() and used.exists()) or limit.read_text().strip() == "max":
+        return None
+    return max(0, int(limit.read_text()) - int(used.read_text()))
+
+
+def gigabytes(count: int) -> str:
+    """A number of bytes for reading: 1.2 GB, or 31 MB."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"
+
+
+def duration(seconds: float) -> str:
+    """A time for reading: 40 seconds, 12 minutes, 3.5 hours."""
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
