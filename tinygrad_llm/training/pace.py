@@ -75,4 +75,5 @@ class Pace:
 
     @classmethod
     def from_state(cls, settings: TrainingSettings, state: dict[str, Any]) -> Pace:
+        """The pace of a run that goes on."""
         return cls(settings, **state)

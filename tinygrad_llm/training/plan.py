@@ -73,7 +73,7 @@ class Plan:
             f"{gigabytes(self.activations)}.\n"
             f"Work: {self.tokens_per_step:,} tokens and {self.flops_per_step / 1e9:,.1f} billion floating-point "
             "operations per step.\n"
-            f"Time: about {self.steps:,} steps in {duration(self.seconds)}, estimated from how fast this machine is now."
+            f"Time: about {self.steps:,} steps in {duration(self.seconds)}, judged by the speed of this machine now."
         )
 
 
@@ -259,4 +259,4 @@ def duration(seconds: float) -> str:
     """A time for reading: 40 seconds, 12 minutes, 3.5 hours."""
     if seconds < 90:
         return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+    return f"{seconds / 60:.3g} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

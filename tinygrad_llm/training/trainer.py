@@ -79,9 +79,14 @@ def train_step(
 class Trainer:
     """Trains `model` on `tokens` as `run.settings` say, and keeps the run folder up to date.
 
-    tokens: (N,) integers, the training text. validation: windows of other text. clock: seconds, going up.
-    The dropout and the order of the windows follow from the seed in the settings. To continue the run in the folder,
-    call `resume` first.
+    Where the folder holds a checkpoint, it goes on from the newest one that is whole: weights, optimizer, random
+    numbers and place in the text are set to what they were, so that the run ends, to the last bit, as if it had never
+    been interrupted. What the logs say about later steps is cut off.
+
+    model: as its config and seed made it; the weights of a checkpoint go into it. tokens: (N,) integers, the training
+    text. validation: windows of other text. clock: seconds, going up.
+
+    Raises InputError when no checkpoint can be read though there are some, or the text is another.
     """
 
     def __init__(
@@ -107,6 +112,7 @@ class Trainer:
         self._elapsed_before, self._started = 0.0, clock()
         self._saved: tuple[Saved, Evaluated | None] | None = None
         self._saved_at = clock()
+        self.resumed = self._resume()
 
     @property
     def elapsed(self) -> float:
@@ -123,6 +129,8 @@ class Trainer:
         """
         self._started = self._saved_at = self.clock()
         try:
+            if self.resumed is not None:
+                yield self.resumed
             while True:
                 if self._evaluation_is_due():
                     yield from self._evaluate()
@@ -221,12 +229,8 @@ class Trainer:
         self._saved, self._saved_at = (saved, self.last), self.clock()
         return saved
 
-    def resume(self) -> Resumed | None:
-        """Go back to the newest checkpoint that is whole; None when there is none yet, and the run starts at step 0.
-
-        From there everything is as in a run that was never interrupted, to the last bit. The logs are cut back to
-        the checkpoint. Raises InputError when the text is another, or no checkpoint can be read.
-        """
+    def _resume(self) -> Resumed | None:
+        """Go to the newest whole checkpoint; None when there is none yet, and the run starts at step 0."""
         self.run_folder.remove_leftovers()
         path, checkpoint, damaged = newest_checkpoint(self.run_folder.checkpoints)
         if path is None or checkpoint is None:

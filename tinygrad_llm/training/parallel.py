@@ -1,0 +1,92 @@
+"""Data parallelism over the cores: each takes a share of the batch, and all add to the same gradients.
+
+The loss is a sum over examples, so its gradient is too. Each core runs the whole forward and backward pass of its
+share, with matrix products on that one thread; they meet only where a gradient is added. On small models this is
+faster than sharing out every single op, because nothing waits for a thread to wake up.
+
+Floating-point sums depend on their order, so contributions are added in the order of the shares: on the same number of
+cores, a run repeats bit for bit. Only the first two may come either way, since a + b = b + a.
+
+Comes before: `autograd.engine`. Comes after: `trainer`. The same scheme over several machines would replace the lock by
+an all-reduce of the flat gradient buffer.
+"""
+
+import threading
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+
+from tinygrad_llm.autograd import Tensor
+from tinygrad_llm.autograd.engine import accumulate, pull_back
+from tinygrad_llm.backend import Array
+from tinygrad_llm.kernels.threads import workers
+from tinygrad_llm.nn.transformer import Transformer
+
+TOKENS_TO_SHARE = 4  # per parameter matrix row, see `share_count`
+
+
+class GradientSum:
+    """Adds the gradients of several shares to the leaves, one at a time, in the order of the shares."""
+
+    def __init__(self) -> None:
+        self.condition = threading.Condition()
+        self.added: dict[int, int] = defaultdict(int)  # id(leaf) -> how many shares have been added
+        self.failed = False
+
+    def add(self, share: int, leaf: Tensor, g: Any) -> None:
+        """Add g to the gradient of `leaf` once it is this share's turn."""
+        with self.condition:
+            self.condition.wait_for(lambda: self.failed or self.added[id(leaf)] >= share - (share == 1))
+            accumulate(leaf, g)
+            self.added[id(leaf)] += 1
+            self.condition.notify_all()
+
+    def fail(self) -> None:
+        """Let nobody wait for a share that will not come."""
+        with self.condition:
+            self.failed = True
+            self.condition.notify_all()
+
+
+def add_gradients(
+    model: Transformer, inputs: Array, targets: Array, scale: float, rng: np.random.Generator | None = None
+) -> float:
+    """Add d(scale · summed loss)/d(parameters) to the gradients; return the summed loss in nats.
+
+    inputs, targets: (B, T) integers, negative targets do not count. rng: draws dropout.
+    """
+    shares = share_count(model, inputs)
+    if shares == 1:
+        loss = model.loss(inputs, targets, reduction="sum", rng=rng)
+        (loss * scale).backward()
+        return loss.item()
+    rngs = rng.spawn(shares) if rng is not None else [None] * shares
+    gradients, losses = GradientSum(), [0.0] * shares
+
+    def run(share: int) -> None:
+        here = slice(len(inputs) * share // shares, len(inputs) * (share + 1) // shares)
+        try:
+            loss = model.loss(inputs[here], targets[here], reduction="sum", rng=rngs[share])
+            losses[share] = loss.item()
+            for leaf, g in pull_back([loss * scale], [None]):
+                gradients.add(share, leaf, g)
+        except BaseException:
+            gradients.fail()
+            raise
+
+    with workers.one_blas_thread_each():
+        workers.run([lambda share=share: run(share) for share in range(shares)])
+    return sum(losses)
+
+
+def share_count(model: Transformer, inputs: Array) -> int:
+    """One share per core on the CPU, if each gets an example; 1 where the matrices are large for the batch.
+
+    Every share makes gradients of all parameters, which then have to be added: work that grows with the parameters,
+    while what is gained grows with the tokens.
+    """
+    if model.embedding.weight.device != "cpu" or not workers.are_free:
+        return 1
+    worthwhile = inputs.size * TOKENS_TO_SHARE * model.config.width >= model.parameter_count() // model.config.layers
+    return min(workers.cores, len(inputs)) if worthwhile else 1
