@@ -99,7 +99,7 @@ def pull_back(
 class Sums:
     """For every tensor the sum of the gradients that have arrived so far. Tensors are told apart by identity."""
 
-    __slots__ = ("may_add_in_place", "gradient_of", "ours")
+    __slots__ = ("gradient_of", "may_add_in_place", "ours")
 
     def __init__(self, may_add_in_place: bool) -> None:
         self.may_add_in_place = may_add_in_place
@@ -145,7 +145,7 @@ def first_gradient(root: Tensor, seed: Any, create_graph: bool) -> Any:
 
 
 def topological_order(roots: Sequence[Tensor], stops: Container[int] = ()) -> list[Tensor]:
-    """Every tensor behind the roots that wants a gradient, inputs before outputs; not behind those with an id in `stops`.
+    """Every tensor behind the roots that wants a gradient, inputs before outputs; not behind those in `stops` (ids).
 
     An iterative depth-first post-order: a tensor comes out once all that it was made from has come out.
     """
@@ -189,9 +189,9 @@ def check(passing: list[Tensor]) -> None:
         place = node.changed(tensor)
         if place is not None:
             raise InputError(
-                f"backward: {what_changed(tensor, place, passing)} was changed in place after it was computed with, so the "
-                "gradient would be wrong. Change values (or step the optimizer) after backward(), or make a new tensor: "
-                "x = x.at(index).set(value)."
+                f"backward: {what_changed(tensor, place, passing)} was changed in place after it was computed with, "
+                "so the gradient would be wrong. Change values (or step the optimizer) after backward(), or make a new "
+                "tensor: x = x.at(index).set(value)."
             )
 
 
@@ -209,7 +209,7 @@ def what_changed(tensor: Tensor, place: int, passing: list[Tensor]) -> str:
 
 def after_hooks(tensor: Tensor, g: Any, create_graph: bool) -> Any:
     """The gradient of `tensor` as its hooks leave it. See `Tensor.register_hook`."""
-    for hook in list(tensor.hooks.values()):
+    for hook in list((tensor.hooks or {}).values()):
         answer = hook(g if isinstance(g, Tensor) else Tensor(g))
         if answer is not None:
             if answer.shape != tensor.shape:

@@ -42,7 +42,7 @@ class Node:
     made (its own node has it); None altogether where that holds for all.
     """
 
-    __slots__ = ("op", "inputs", "options", "saved", "looked", "inputs_looked")
+    __slots__ = ("inputs", "inputs_looked", "looked", "op", "options", "saved")
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Node:
         return gradients
 
     def changed(self, out: Tensor) -> int | None:
-        """What was written into since it was recorded: 0 for the result `out`, i for the i-th input, None if nothing."""
+        """What was written into since it was recorded: 0: the result `out`, i: the i-th input, None: nothing."""
         if fingerprint(out.data) != self.looked:
             return 0
         if self.inputs_looked is not None:
@@ -141,7 +141,9 @@ def any_tracked(inputs: tuple) -> bool:
     return False
 
 
-def recorded(op: Op, value: Array, inputs: tuple, arrays: Sequence, options: dict[str, Any], saved: Any = None) -> Tensor:
+def recorded(
+    op: Op, value: Array, inputs: tuple, arrays: Sequence, options: dict[str, Any], saved: Any = None
+) -> Tensor:
     """A Tensor of `value` that knows `op` made it, if a gradient may have to find its way back.
 
     arrays: what is inside the inputs.
@@ -210,7 +212,9 @@ class Fused:
             return pull_through(self.definition, g, node.inputs, node.options, create_graph=True)
         pair = self.pairs[array_module(out.data).__name__]
         assert pair is not None, f"{self.name} was recorded by a fast pair that is gone"
-        return pair.backward(g, node.saved, *map(raw, node.inputs), **node.options)
+        arrays = [x.data if isinstance(x, Tensor) else x for x in node.inputs]
+        gradients = pair.backward(g, node.saved, *arrays, **node.options)
+        return gradients[: len(arrays)]  # inputs that were left out, such as a bias, have a None there
 
 
 def pull_through(
@@ -241,7 +245,7 @@ def renamed(x: Tensor, with_history: bool) -> Tensor:
     return ops.alias(x) if with_history else Tensor(x.data, requires_grad=True)
 
 
-Op = Primitive | Fused
+Op = Any  # a Primitive, a Fused, or whatever else has a name, a rule and a pull: see `recompute`
 
 
 def primitive(forward: Callable[..., Array]) -> Primitive:

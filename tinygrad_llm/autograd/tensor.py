@@ -26,10 +26,8 @@ if TYPE_CHECKING:
 
 Hook = Callable[["Tensor"], "Tensor | None"]
 # The operators that NumPy's arrays hand on to a Tensor on their right; all other NumPy functions are refused.
-OPERATORS = frozenset(
-    ("add", "subtract", "multiply", "divide", "power", "matmul")
-    + ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
-)
+ARITHMETIC = ("add", "subtract", "multiply", "divide", "power", "matmul")
+COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
 # Where NumPy's name of a function is not ours.
 OUR_NAMES = {"absolute": "abs", "concatenate": "concat", "amax": "max", "amin": "min", "dot": "matmul"}
 Axis = int | tuple[int, ...] | None
@@ -44,7 +42,7 @@ class Tensor:
     Raises InputError when gradients are asked of integers or booleans.
     """
 
-    __slots__ = ("data", "requires_grad", "grad", "grad_buffer", "node", "hooks", "__weakref__")
+    __slots__ = ("__weakref__", "data", "grad", "grad_buffer", "hooks", "node", "requires_grad")
     __hash__ = object.__hash__  # by identity: == compares values
 
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
@@ -109,7 +107,7 @@ class Tensor:
 
     def __array_ufunc__(self, function: Any, method: str, *inputs: Any, **kwargs: Any) -> Tensor:
         """`array * tensor` arrives here, because NumPy asks the array on the left first: so its operators pass."""
-        if method == "__call__" and function.__name__ in OPERATORS and not kwargs:
+        if method == "__call__" and function.__name__ in ARITHMETIC + COMPARISONS and not kwargs:
             return getattr(ops, function.__name__)(*inputs)
         raise TypeError(no_numpy(function.__name__, kwargs))
 
@@ -355,7 +353,9 @@ def no_numpy(name: str, kwargs: dict[str, Any]) -> str:
         advice = f"say ops.{ours}(...), with `from tinygrad_llm.autograd import ops`"
     else:
         advice = "write it with the tensor's own operations"
-    return f"np.{name} was called on a Tensor and would lose its history: {advice}; for plain values say tensor.numpy()."
+    return (
+        f"np.{name} was called on a Tensor and would lose its history: {advice}; for plain values say tensor.numpy()."
+    )
 
 
 class HookHandle:
@@ -373,7 +373,9 @@ class HookHandle:
 def as_array(data: Any) -> Array:
     """Numbers and lists of them as an array, Python's floats as float32; an array as it is."""
     if isinstance(data, Tensor):
-        raise InputError("Tensor(data): data is a Tensor already; use it, or tensor.detach() for its values without history.")
+        raise InputError(
+            "Tensor(data): data is a Tensor already; use it, or tensor.detach() for its values without history."
+        )
     if isinstance(data, np.generic):
         return np.asarray(data)
     if isinstance(data, int | float | list | tuple):

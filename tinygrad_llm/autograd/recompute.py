@@ -1,0 +1,109 @@
+"""`checkpoint`: trade compute for memory, by computing a piece of the forward pass again when its gradient is due.
+
+A recorded computation keeps every intermediate value until the gradient has passed. `checkpoint(fn)` keeps only what
+goes into `fn` and what comes out; the rest is computed a second time on the way back (Chen et al. 2016, "Training deep
+nets with sublinear memory cost", section 4). With one checkpoint per layer of a transformer, memory for n layers is n
+activations plus the inside of one layer, instead of the inside of n, for about a third more arithmetic.
+
+It is an op like a fused one: a definition, whose gradient is that of running it once more. Gradients of every order
+follow, and so do those of parameters that `fn` uses without being handed them.
+
+Comes before: `primitive`, which knows how to pull a gradient through a definition. Comes after: any deep model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinygrad_llm.autograd.modes import Watcher, mode, no_grad, watching
+from tinygrad_llm.autograd.primitive import Node, Op, pull_through, recorded
+from tinygrad_llm.autograd.tensor import Tensor, is_tracked, raw
+from tinygrad_llm.errors import InputError
+
+SAME = 1e-3  # relative: two runs may differ by rounding (a fast pair in one of them), not by chance
+
+
+def checkpoint(fn: Callable[..., Tensor], rng: np.random.Generator | None = None) -> Callable[..., Tensor]:
+    """The same function, which forgets what it computes inside and computes it again on the way back.
+
+    fn(*inputs, **options) must return one Tensor, and the same one when it is called again.
+    rng: the generator that fn draws from (dropout), if any: it is set back for the second run, so that both draw the
+    same, and then put where it was.
+
+    Raises InputError when fn does not return a Tensor, or returned other values the second time.
+
+    >>> w = Tensor([1.0, 2.0], requires_grad=True)
+    >>> y = checkpoint(lambda x: (x * w).tanh())(Tensor([0.0, 0.0]))
+    >>> y.sum().backward()
+    >>> print(w.grad.numpy())
+    [0. 0.]
+    """
+    op = Recomputed(fn, rng)
+
+    def remembered(*inputs: Any, **options: Any) -> Tensor:
+        if not mode.recording:
+            return fn(*inputs, **options)
+        state = None if rng is None else rng.bit_generator.state
+        met = Met()
+        with no_grad(), watching(met):
+            out = fn(*(x.detach() if isinstance(x, Tensor) else x for x in inputs), **options)
+        if not isinstance(out, Tensor):
+            raise InputError(f"checkpoint: {op.name} must return one Tensor, it returned {type(out).__name__}.")
+        everything = (*inputs, *met.captured.values())
+        return recorded(op, out.data, everything, [raw(x) for x in everything], options, (len(inputs), state))
+
+    return remembered
+
+
+class Met(Watcher):
+    """Collects the tensors that want gradients and that an op meets.
+
+    It looks on inside `no_grad`, where nothing that is computed wants gradients, and the inputs were handed over
+    without their history: so these are tensors that the function captured.
+    """
+
+    def __init__(self) -> None:
+        self.captured: dict[int, Tensor] = {}
+
+    def computed(self, op: Op, inputs: tuple, options: dict[str, Any], out: Tensor) -> None:
+        for x in inputs:
+            if is_tracked(x):
+                self.captured[id(x)] = x
+
+
+class Recomputed:
+    """The op that `checkpoint` records. The inputs of its node are those of the function, then what that captured."""
+
+    def __init__(self, fn: Callable[..., Tensor], rng: np.random.Generator | None) -> None:
+        self.fn = self.rule = fn
+        self.rng = rng
+        self.name = getattr(fn, "__name__", type(fn).__name__)
+
+    def pull(self, g: Any, out: Tensor, node: Node, create_graph: bool) -> tuple:
+        count, state = node.saved
+
+        def again(*inputs: Any, **options: Any) -> Tensor:
+            value = self.run(inputs, options, state)
+            if abs(value.data - out.data).max(initial=0) > SAME * abs(out.data).max(initial=0):
+                raise InputError(
+                    f"checkpoint: {self.name} returned other values when it was run again. If it draws random numbers, "
+                    "say checkpoint(fn, rng=generator); else something that it uses was changed in between."
+                )
+            return value
+
+        inputs, captured = node.inputs[:count], node.inputs[count:]
+        return pull_through(again, g, inputs, node.options, create_graph=create_graph, captured=captured)
+
+    def run(self, inputs: tuple, options: dict[str, Any], state: Any) -> Tensor:
+        """fn, with its generator set back to `state`."""
+        if self.rng is None:
+            return self.fn(*inputs, **options)
+        now = self.rng.bit_generator.state
+        self.rng.bit_generator.state = state
+        try:
+            return self.fn(*inputs, **options)
+        finally:
+            self.rng.bit_generator.state = now
