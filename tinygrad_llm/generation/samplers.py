@@ -125,7 +125,7 @@ class MinP:
 
     Where the model is sure this removes nearly all the others, where it is undecided hardly any. p = 0 removes nothing.
 
-    >>> np.exp(MinP(0.5)(np.log([0.1, 0.6, 0.3]))).round(3)
+    >>> np.exp(MinP(0.4)(np.log([0.1, 0.6, 0.3]))).round(3)
     array([0.   , 0.667, 0.333])
     """
 
