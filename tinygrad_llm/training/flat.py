@@ -51,7 +51,7 @@ class FlatParameters:
         self._move()
 
     def _move(self) -> None:
-        """Copy every parameter into its place, and let it live there."""
+        """Copy every parameter into its place, and let it live there; a gradient that it has goes with it."""
         first = learned_array(self.parameters)
         xp = array_module(first)
         self.values = xp.empty(self.vectors.stop, first.dtype)
@@ -59,7 +59,10 @@ class FlatParameters:
         self._views, gradients = self.split(self.values), self.split(self.gradients)
         for name, parameter in self.parameters.items():
             self._views[name][...] = parameter.data
-            parameter.data, parameter.grad, parameter.grad_buffer = self._views[name], None, gradients[name]
+            parameter.data, parameter.grad_buffer = self._views[name], gradients[name]
+            if parameter.grad is not None:
+                gradients[name][...] = parameter.grad.data
+                parameter.grad = Tensor(gradients[name])
 
     def split(self, flat: Array, start: int = 0) -> dict[str, Array]:
         """An array with one number per number of `values[start:]` -> its pieces by name, in the parameters' shapes.

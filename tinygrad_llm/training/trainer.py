@@ -127,7 +127,6 @@ class Trainer:
 
         Raises InputError when the training diverges, MachineError when the disk fails.
         """
-        self._started = self._saved_at = self.clock()
         try:
             if self.resumed is not None:
                 yield self.resumed

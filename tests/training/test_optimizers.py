@@ -1,0 +1,202 @@
+"""Optimizers: the formula, the one-pass version, and PyTorch agree; clipping, saving, and gradients that are no numbers."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygrad_llm.autograd import Tensor, plain
+from tinygrad_llm.errors import InputError
+from tinygrad_llm.nn.module import Module
+from tinygrad_llm.nn.transformer import Transformer
+from tinygrad_llm.training.newton_schulz import A, B, C, orthogonalize, orthogonalize_in_place
+from tinygrad_llm.training.optimizers import AdamW, Muon
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "optimizer_golden.json").read_text())
+BOTH = pytest.mark.parametrize("make", [AdamW, Muon])
+
+
+def module_of(arrays):
+    """A module whose parameters are these arrays."""
+    module = Module()
+    for name, array in arrays.items():
+        setattr(module, name, Tensor(np.array(array), requires_grad=True))
+    return module
+
+
+def set_gradients(module, gradients):
+    for name, gradient in gradients.items():
+        getattr(module, name).grad = Tensor(np.array(gradient))
+
+
+def random_arrays(seed, dtype=np.float32):
+    rng = np.random.default_rng(seed)
+    shapes = {"wide": (24, 40), "tall": (33, 7), "square": (16, 16), "embedding": (50, 8), "bias": (40,)}
+    return {name: rng.standard_normal(shape).astype(dtype) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("name, make", [("adamw", AdamW), ("muon", Muon)])
+def test_every_step_is_that_of_pytorch(name, make):
+    module = module_of(GOLDEN["start"])
+    optimizer = make(module, weight_decay=0.1, beta1=0.9, beta2=0.99)
+    for rate, gradients, expected in zip(GOLDEN["rates"], GOLDEN["gradients"], GOLDEN[name], strict=True):
+        set_gradients(module, gradients)
+        optimizer.step(rate=rate)
+        for parameter, values in expected.items():
+            np.testing.assert_allclose(getattr(module, parameter).data, values, rtol=0, atol=2e-6 if make is Muon else 1e-14)
+
+
+@BOTH
+def test_the_one_pass_version_is_the_definition(make):
+    fast, defined = module_of(random_arrays(0)), module_of(random_arrays(0))
+    of_fast, of_defined = make(fast), make(defined)
+    for step in range(5):
+        gradients = random_arrays(step + 1)
+        set_gradients(fast, gradients)
+        set_gradients(defined, gradients)
+        norm = of_fast.step(rate=1e-2, scale=0.1, clip=1.0)
+        with plain():
+            assert of_defined.step(rate=1e-2, scale=0.1, clip=1.0) == pytest.approx(norm, rel=1e-6)
+    np.testing.assert_allclose(of_fast.flat.values, of_defined.flat.values, rtol=0, atol=2e-6)
+    for name, average in of_fast.state().items():
+        np.testing.assert_allclose(average, of_defined.state()[name], rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_the_averages_are_as_small_as_they_can_be():
+    module = module_of(random_arrays(0))
+    hidden = sum(random_arrays(0)[name].size for name in ("wide", "tall", "square"))
+    everything = sum(array.size for array in random_arrays(0).values())
+    assert sum(average.size for average in AdamW(module).state().values()) == 1 + 2 * everything
+    assert sum(average.size for average in Muon(module).state().values()) == 1 + 2 * everything - hidden
+
+
+@BOTH
+def test_matrices_decay_and_vectors_do_not(make):
+    start = random_arrays(0)
+    module = module_of(start)
+    make(module, weight_decay=0.5).step(rate=0.1)  # no gradient at all
+    for name in ("wide", "tall", "square", "embedding"):
+        np.testing.assert_allclose(getattr(module, name).data, start[name] * 0.95, rtol=1e-6)
+    assert np.array_equal(module.bias.data, start["bias"])
+
+
+@BOTH
+@given(scale=st.floats(0.01, 2.0), clip=st.floats(0.01, 100.0))
+def test_the_norm_is_of_the_whole_gradient_and_clipping_scales_it_down_to_the_clip(make, scale, clip):
+    gradients = random_arrays(1)
+    length = scale * math.sqrt(sum(float((g.astype(np.float64) ** 2).sum()) for g in gradients.values()))
+    clipped, scaled = module_of(random_arrays(0)), module_of(random_arrays(0))
+    set_gradients(clipped, gradients)
+    set_gradients(scaled, gradients)
+    assert make(clipped).step(scale=scale, clip=clip) == pytest.approx(length, rel=1e-6)
+    make(scaled).step(scale=scale * min(1.0, clip / length))
+    for name in gradients:
+        np.testing.assert_allclose(getattr(clipped, name).data, getattr(scaled, name).data, rtol=0, atol=1e-6)
+
+
+@BOTH
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_gradient_that_is_no_number_is_named_and_changes_nothing(make, bad):
+    module = module_of(random_arrays(0))
+    optimizer = make(module)
+    gradients = random_arrays(1)
+    set_gradients(module, gradients)
+    optimizer.step()
+    before = {name: array.copy() for name, array in optimizer.state().items()}
+    weights = optimizer.flat.values.copy()
+    gradients["square"][3, 4] = bad
+    set_gradients(module, gradients)
+    with pytest.raises(InputError, match=r"the gradient of square holds NaN or infinity \(step 2\).*Lower the rate"):
+        optimizer.step(clip=1.0)
+    assert np.array_equal(optimizer.flat.values, weights)
+    assert all(np.array_equal(before[name], array) for name, array in optimizer.state().items())
+
+
+def test_a_norm_that_overflows_is_an_error_as_well():
+    module = module_of({"w": np.ones((2, 2), np.float32)})
+    module.w.grad = Tensor(np.full((2, 2), 1e30, np.float32))
+    with pytest.raises(InputError, match="so large that its norm overflows"):
+        AdamW(module).step()
+
+
+@BOTH
+def test_going_on_from_a_saved_state_is_bit_equal(make):
+    whole, first = module_of(random_arrays(0)), module_of(random_arrays(0))
+    of_whole, of_first = make(whole), make(first)
+    for step in range(6):
+        set_gradients(whole, random_arrays(step + 1))
+        of_whole.step(rate=0.01)
+    for step in range(3):
+        set_gradients(first, random_arrays(step + 1))
+        of_first.step(rate=0.01)
+    second = module_of({name: getattr(first, name).data for name in random_arrays(0)})
+    of_second = make(second)
+    of_second.load_state({name: array.copy() for name, array in of_first.state().items()})
+    for step in range(3, 6):
+        set_gradients(second, random_arrays(step + 1))
+        of_second.step(rate=0.01)
+    assert np.array_equal(of_second.flat.values, of_whole.flat.values)
+
+
+def test_the_state_of_another_optimizer_is_refused():
+    with pytest.raises(InputError, match="optimizer state: first/square does not fit"):
+        Muon(module_of(random_arrays(0))).load_state(AdamW(module_of(random_arrays(0))).state())
+    smaller = AdamW(module_of({"bias": np.ones(3, np.float32)}))
+    with pytest.raises(InputError, match="first/bias does not fit"):
+        AdamW(module_of({"bias": np.ones(4, np.float32)})).load_state(smaller.state())
+
+
+@BOTH
+def test_the_loop_of_the_readme_learns(make, world, config):
+    model = Transformer(config)
+    optimizer = make(model, rate=1e-2)
+    ids, targets = world.validation.inputs, world.validation.targets
+    losses = []
+    for _ in range(15):
+        loss = model.loss(ids, targets)
+        losses.append(loss.item())
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert losses[0] == pytest.approx(math.log(280), abs=0.1)
+    assert losses[-1] < losses[0] - 1.0
+
+
+# --- orthogonalisation ------------------------------------------------------------------------------------------------
+
+
+def by_svd(matrix):
+    """What five iterations do to each singular value, on a singular value decomposition instead of products."""
+    u, sigma, vt = np.linalg.svd(matrix.astype(np.float64), full_matrices=False)
+    sigma = sigma / np.sqrt((sigma**2).sum())
+    for _ in range(5):
+        sigma = A * sigma + B * sigma**3 + C * sigma**5
+    return u * sigma @ vt, sigma
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (8, 40), (40, 8), (1, 5), (5, 1)])
+def test_orthogonalize_lifts_all_singular_values_to_about_one(shape):
+    matrix = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    expected, sigma = by_svd(matrix)
+    np.testing.assert_allclose(orthogonalize(matrix), expected, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(orthogonalize_in_place(matrix.copy()), orthogonalize(matrix), rtol=0, atol=2e-5)
+    assert sigma.max() < 1.25 and np.median(sigma) > 0.65
+
+
+def test_orthogonalize_keeps_zero():
+    zero = np.zeros((3, 4), np.float32)
+    assert not orthogonalize(zero).any()
+    assert not orthogonalize_in_place(zero).any()
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (32, 128), (128, 32)])
+def test_an_update_of_muon_has_the_size_of_adamws(shape):
+    gradient = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    module = module_of({"w": np.zeros(shape, np.float32)})
+    set_gradients(module, {"w": gradient})
+    Muon(module).step(rate=1.0)
+    assert math.sqrt(float((module.w.data**2).mean())) == pytest.approx(0.2, abs=0.04)
