@@ -54,8 +54,7 @@ class LanguageModel:
         """
         from tinygrad_llm.training.run_folder import RunFolder  # here, because `import tinygrad_llm` must stay quick
 
-        run = RunFolder.open(path)
-        return cls(run.load_model(), run.tokenizer)
+        return cls(*RunFolder(path).load_model())
 
     def to(self, device: str) -> Self:
         """Move the network to "cpu" or "cuda"; returns itself."""

@@ -5,7 +5,7 @@ import pytest
 
 from tinygrad_llm import Transformer, TransformerConfig
 
-SIZES = dict(vocab_size=50, layers=3, heads=4, width=32)
+SIZES = {"vocab_size": 50, "layers": 3, "heads": 4, "width": 32}
 CONFIGS = {
     "gpt2": lambda context: TransformerConfig.gpt2(context=context, **SIZES),
     "llama": lambda context: TransformerConfig.llama(context=context, kv_heads=2, tied=False, **SIZES),
