@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from tinygrad_llm.kernels.pair import FastPair
-from tinygrad_llm.kernels.threads import BLOCK_BYTES, over_rows, share_out, workers
+from tinygrad_llm.kernels.threads import BLOCK_BYTES, SMALL_BYTES, over_rows, share_out, workers
 
 GELU_SLOPE = math.sqrt(2.0 / math.pi)
 GELU_CUBIC = 0.044715
@@ -40,7 +40,7 @@ def linear_forward(x, weight, bias=None):
 def linear_backward(g, saved, x, weight, bias=None):
     g_rows, rows = as_rows(g), as_rows(x)  # (N, O), (N, I)
     dx = (g_rows @ weight).reshape(x.shape)
-    d_bias = None if bias is None else np.ones(len(g_rows), g.dtype) @ g_rows
+    d_bias = None if bias is None else column_sum(g_rows)
     return dx, g_rows.T @ rows, d_bias
 
 
@@ -187,7 +187,7 @@ def layer_norm_forward(x, weight, bias=None, *, eps=1e-5):
 
     def block(a, b):
         xb, yb = rows[a:b], y[a:b]
-        xb.mean(axis=-1, keepdims=True, out=mean[a:b])
+        mean[a:b] = row_means(xb)
         np.subtract(xb, mean[a:b], out=yb)
         scale[a:b, 0] = inverse_root_mean_square(yb, eps)
         yb *= scale[a:b]
@@ -197,6 +197,16 @@ def layer_norm_forward(x, weight, bias=None, *, eps=1e-5):
 
     over_rows(block, len(rows), 3 * rows.strides[0])
     return y.reshape(x.shape), (mean, scale)
+
+
+def row_means(rows):
+    """The mean of each row, (n, 1). As a product with a vector: several times faster than NumPy's own short sums."""
+    return (rows @ np.full(rows.shape[-1], 1.0 / rows.shape[-1], rows.dtype))[:, None]
+
+
+def column_sum(rows):
+    """The sum over rows, (C,), as a product with a vector of ones."""
+    return np.ones(len(rows), rows.dtype) @ rows
 
 
 def inverse_root_mean_square(rows, eps):
@@ -215,11 +225,11 @@ def layer_norm_backward(g, saved, x, weight, bias=None, *, eps=1e-5):
         normed = rows[a:b] - mean[a:b]
         normed *= scale[a:b]
         np.multiply(gb, normed, out=db)
-        d_weight[a] = db.sum(axis=0)
-        d_bias[a] = gb.sum(axis=0)
+        d_weight[a] = column_sum(db)
+        d_bias[a] = column_sum(gb)
         np.multiply(gb, weight, out=db)
         normed *= np.einsum("nc,nc->n", db, normed)[:, None] / db.shape[-1]
-        db -= db.mean(axis=-1, keepdims=True)
+        db -= row_means(db)
         db -= normed
         db *= scale[a:b]
 
@@ -253,7 +263,7 @@ def rms_norm_backward(g, scale, x, weight, *, eps=1e-5):
         gb, db = g_rows[a:b], dx[a:b]
         normed = rows[a:b] * scale[a:b]
         np.multiply(gb, normed, out=db)
-        d_weight[a] = db.sum(axis=0)
+        d_weight[a] = column_sum(db)
         np.multiply(gb, weight, out=db)
         normed *= np.einsum("nc,nc->n", db, normed)[:, None] / db.shape[-1]
         db -= normed
@@ -304,23 +314,20 @@ rotate = FastPair(rotate_forward, rotate_backward)
 QUERY_BLOCK = 128  # queries handled together: keys after the last of them are never looked at
 
 
-def hiding_mask(first, last, start, end, past, window, dtype):
-    """0 where query may look at key, -inf where not, for queries first..last and keys start..end; None if all may."""
-    query = past + np.arange(first, last)[:, None]
-    key = np.arange(start, end)[None, :]
-    hidden = key > query
-    if window is not None:
-        hidden |= key <= query - window
-    return np.where(hidden, -np.inf, 0.0).astype(dtype) if hidden.any() else None
-
-
 def query_blocks(length, past, window, dtype):
-    """(queries, keys, mask) of each block of queries: slices of the positions, and what is hidden among them."""
+    """(queries, keys, mask) of each block of queries.
+
+    queries, keys: slices of the positions. mask: (keys, queries) of 0 where a query may look, -inf where not; without a
+    window only for the last keys, those among the queries themselves, since all earlier ones are visible.
+    """
     for first in range(0, length, QUERY_BLOCK):
         last = min(first + QUERY_BLOCK, length)
+        query = past + np.arange(first, last)[None, :]
         start = 0 if window is None else max(0, past + first - window + 1)
-        end = past + last
-        yield slice(first, last), slice(start, end), hiding_mask(first, last, start, end, past, window, dtype)
+        key = np.arange(past + first if window is None else start, past + last)[:, None]
+        hidden = key > query if window is None else (key > query) | (key <= query - window)
+        mask = np.where(hidden, -np.inf, 0.0).astype(dtype) if hidden.any() else None
+        yield slice(first, last), slice(start, past + last), mask
 
 
 def by_head(x, kv_heads):
@@ -329,69 +336,100 @@ def by_head(x, kv_heads):
     return x.reshape(batch, length, kv_heads, heads // kv_heads, width).transpose(0, 2, 3, 1, 4)
 
 
-def head_groups(batch, kv_heads, group, keys, itemsize):
-    """(example, key-value heads) of each piece of work: as many heads as their scores fit in the cache."""
-    fitting = max(1, BLOCK_BYTES // (group * QUERY_BLOCK * keys * itemsize))
-    per_core = max(1, batch * kv_heads // workers.cores)
-    step = min(fitting, per_core, kv_heads)
-    return [(b, slice(h, min(h + step, kv_heads))) for b in range(batch) for h in range(0, kv_heads, step)]
+def transposed(x):
+    """The last two axes exchanged, without copying."""
+    return x.swapaxes(-1, -2)
+
+
+def pieces(batch, kv_heads, bytes_per_head):
+    """(examples, key-value heads) of each piece of work, as slices: as many as fit the cache, one per core at least."""
+    fitting = max(1, min(BLOCK_BYTES // max(1, bytes_per_head), batch * kv_heads // workers.cores))
+    heads, examples = min(fitting, kv_heads), max(1, fitting // kv_heads)
+    return [
+        (slice(b, b + examples), slice(h, h + heads))
+        for b in range(0, batch, examples)
+        for h in range(0, kv_heads, heads)
+    ]
+
+
+def hide(scores, mask):
+    """In place: -inf for the keys that a query may not look at. The mask covers the last keys of the block."""
+    if mask is not None:
+        scores[..., -mask.shape[0] :, :] += mask
+
+
+def exponentials(scores, mask):
+    """In place: e^(score - shift) of what is visible, 0 elsewhere; returns the shift, which cancels in the softmax.
+
+    e^60 neither overflows nor, as e^-60, vanishes in float32, so scores of ordinary size need no shift. Only when some
+    are larger is each query's largest score subtracted.
+    """
+    is_ordinary = scores.max() < 60.0 and scores.min() > -60.0
+    hide(scores, mask)
+    shift = 0.0 if is_ordinary else scores.max(axis=-2, keepdims=True)  # (b, h, H/K, 1, t)
+    if not is_ordinary:
+        scores -= shift
+    np.exp(scores, out=scores)
+    return shift
 
 
 def attention_forward(q, k, v, *, scale=None, window=None):
+    """Scores are kept as (keys, queries): sums and maxima over keys then run along memory, many queries at a time."""
     scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
-    kv_heads, keys = k.shape[2], k.shape[1]
+    batch, keys, kv_heads = k.shape[:3]
     out = np.empty((*q.shape[:3], v.shape[3]), q.dtype)
     q5, k5, v5, out5 = (by_head(x, kv_heads) for x in (q, k, v, out))  # (B, K, H/K, T, D), (B, K, 1, S, D), …
-    log_sums = np.empty((*q5.shape[:4], 1), q.dtype)  # of each query's exp(scores): all that the backward needs
+    log_sums = np.empty((*q5.shape[:3], 1, q5.shape[3]), q.dtype)  # of each query's exp(scores): for the backward
     plan = list(query_blocks(q.shape[1], keys - q.shape[1], window, q.dtype))
-    work = head_groups(q.shape[0], kv_heads, q5.shape[2], keys, q.itemsize)
+    work = pieces(batch, kv_heads, bytes_per_head=q5.shape[2] * min(q.shape[1], QUERY_BLOCK) * keys * q.itemsize)
 
     def stretch(first, last):
         for b, h in work[first:last]:
             for rows, columns, mask in plan:
-                scores = (q5[b, h, :, rows] * scale) @ k5[b, h, :, columns].swapaxes(-1, -2)  # (h, H/K, t, s)
-                if mask is not None:
-                    scores += mask
-                largest = scores.max(axis=-1, keepdims=True)
-                scores -= largest
-                np.exp(scores, out=scores)
-                total = scores.sum(axis=-1, keepdims=True)
-                np.divide(scores @ v5[b, h, :, columns], total, out=out5[b, h, :, rows])
-                np.log(total, out=total)
-                np.add(total, largest, out=log_sums[b, h, :, rows])
+                scores = k5[b, h, :, columns] @ transposed(q5[b, h, :, rows])  # (b, h, H/K, s, t)
+                scores *= scale
+                shift = exponentials(scores, mask)
+                total = np.ones((1, scores.shape[-2]), scores.dtype) @ scores  # (b, h, H/K, 1, t): the sum over keys
+                np.divide(transposed(scores) @ v5[b, h, :, columns], transposed(total), out=out5[b, h, :, rows])
+                np.add(np.log(total, out=total), shift, out=log_sums[b, h, :, :, rows])
 
-    share_out(stretch, len(work), parallel=q.size * keys >= 1 << 20, one_blas_thread_each=True)
+    share_out(stretch, len(work), parallel=worth_threads(q, keys), one_blas_thread_each=True)
     return out, (out, log_sums)
 
 
 def attention_backward(g, saved, q, k, v, *, scale=None, window=None):
     out, log_sums = saved
     scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
-    kv_heads, keys = k.shape[2], k.shape[1]
+    batch, keys, kv_heads = k.shape[:3]
     dq, dk, dv = np.empty(q.shape, q.dtype), np.zeros(k.shape, k.dtype), np.zeros(v.shape, v.dtype)
     q5, k5, v5, out5, g5, dq5, dk5, dv5 = (by_head(x, kv_heads) for x in (q, k, v, out, g, dq, dk, dv))
     plan = list(query_blocks(q.shape[1], keys - q.shape[1], window, q.dtype))
-    work = head_groups(q.shape[0], kv_heads, q5.shape[2], keys, q.itemsize)
+    work = pieces(batch, kv_heads, bytes_per_head=2 * q5.shape[2] * min(q.shape[1], QUERY_BLOCK) * keys * q.itemsize)
 
     def stretch(first, last):
         for b, h in work[first:last]:
             for rows, columns, mask in plan:
                 here, there = (b, h, slice(None), rows), (b, h, slice(None), columns)
-                queries = q5[here] * scale
-                weights = queries @ k5[there].swapaxes(-1, -2)  # (h, H/K, t, s)
-                if mask is not None:
-                    weights += mask
-                weights -= log_sums[here]
+                weights = k5[there] @ transposed(q5[here])  # (b, h, H/K, s, t)
+                weights *= scale
+                hide(weights, mask)
+                weights -= log_sums[b, h, :, :, rows]
                 np.exp(weights, out=weights)  # the attention weights again
-                dv5[there] += (weights.swapaxes(-1, -2) @ g5[here]).sum(axis=1, keepdims=True)
-                d_scores = g5[here] @ v5[there].swapaxes(-1, -2)
-                d_scores -= (g5[here] * out5[here]).sum(axis=-1, keepdims=True)
+                dv5[there] += (weights @ g5[here]).sum(axis=2, keepdims=True)
+                d_scores = v5[there] @ transposed(g5[here])  # (b, h, H/K, s, t)
+                d_scores -= np.einsum("bhgtd,bhgtd->bhgt", g5[here], out5[here])[..., None, :]
                 d_scores *= weights
-                dk5[there] += (d_scores.swapaxes(-1, -2) @ queries).sum(axis=1, keepdims=True)
-                np.multiply(d_scores @ k5[there], scale, out=dq5[here])
+                d_scores *= scale
+                dk5[there] += (d_scores @ q5[here]).sum(axis=2, keepdims=True)
+                np.matmul(transposed(d_scores), k5[there], out=dq5[here])
 
-    share_out(stretch, len(work), parallel=q.size * keys >= 1 << 20, one_blas_thread_each=True)
+    share_out(stretch, len(work), parallel=worth_threads(q, keys), one_blas_thread_each=True)
     return dq, dk, dv
+
+
+def worth_threads(q, keys):
+    """Whether there are enough scores to share among threads: each costs much more than its four bytes' reading."""
+    return q.shape[0] * q.shape[1] * q.shape[2] * keys * q.itemsize >= SMALL_BYTES // 8
 
 
 attention = FastPair(attention_forward, attention_backward)

@@ -12,11 +12,12 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 
 from threadpoolctl import ThreadpoolController
 
 BLOCK_BYTES = 1_500_000  # what one thread works on at a time: fits the second-level cache with its scratch space
-SMALL_BYTES = 400_000  # below this, handing work to a thread costs more than it saves
+SMALL_BYTES = 3_000_000  # below this, handing work to a thread costs more than it saves
 
 
 def core_count() -> int:
@@ -35,18 +36,37 @@ class _Workers:
         self.pool: ThreadPoolExecutor | None = None
         self.blas: ThreadpoolController | None = None
         self.cores = core_count()
+        self.inside = threading.local()
 
     def run(self, tasks: list[Callable[[], None]]) -> None:
-        """All tasks, the last one on the calling thread; returns when all are done, raises what any raised."""
+        """All tasks at once, the last one on the calling thread; returns when all are done, raises what any raised."""
         if self.pool is None:
             with self.lock:
                 self.pool = self.pool or ThreadPoolExecutor(max(1, self.cores - 1), "tinygrad_llm")
-        futures = [self.pool.submit(task) for task in tasks[:-1]]
+        futures = [self.pool.submit(self._run_one, task) for task in tasks[:-1]]
         try:
-            tasks[-1]()
+            self._run_one(tasks[-1])
         finally:
             for future in futures:
                 future.result()
+
+    def _run_one(self, task: Callable[[], None]) -> None:
+        self.inside.a_task = True
+        try:
+            task()
+        finally:
+            self.inside.a_task = False
+
+    @property
+    def are_free(self) -> bool:
+        """Whether work may be shared out: not from inside a task, which has one core to itself."""
+        return self.cores > 1 and not getattr(self.inside, "a_task", False)
+
+    def one_blas_thread_each(self) -> AbstractContextManager:
+        """Inside, every matrix product runs on the thread that asks for it."""
+        if self.blas is None:
+            self.blas = ThreadpoolController()
+        return self.blas.limit(limits=1, user_api="blas")
 
 
 workers = _Workers()
@@ -68,18 +88,15 @@ def over_rows(work: Callable[[int, int], None], rows: int, bytes_per_row: int) -
     share_out(stretch, rows, parallel=rows * bytes_per_row >= SMALL_BYTES)
 
 
-def share_out(work: Callable[[int, int], None], count: int, parallel: bool = True, one_blas_thread_each: bool = False) -> None:
+def share_out(
+    work: Callable[[int, int], None], count: int, parallel: bool = True, one_blas_thread_each: bool = False
+) -> None:
     """Call work(first, last) on one stretch of 0..count per core; the stretches are the same in every run."""
-    parts = min(workers.cores, count) if parallel else 1
+    parts = min(workers.cores, count) if parallel and workers.are_free else 1
     if parts <= 1:
         work(0, count)
         return
     ends = [count * (i + 1) // parts for i in range(parts)]
     tasks = [lambda first=first, last=last: work(first, last) for first, last in zip([0, *ends[:-1]], ends, strict=True)]
-    if not one_blas_thread_each:
-        workers.run(tasks)
-        return
-    if workers.blas is None:
-        workers.blas = ThreadpoolController()
-    with workers.blas.limit(limits=1, user_api="blas"):
+    with workers.one_blas_thread_each() if one_blas_thread_each else nullcontext():
         workers.run(tasks)

@@ -23,7 +23,7 @@ from tinygrad_llm.backend import Array
 from tinygrad_llm.kernels.threads import workers
 from tinygrad_llm.nn.transformer import Transformer
 
-TOKENS_TO_SHARE = 4  # per parameter matrix row, see `share_count`
+MANY_TOKENS, FEW_PARAMETERS = 1024, 4_000_000  # see `share_count`
 
 
 class GradientSum:
@@ -81,12 +81,13 @@ def add_gradients(
 
 
 def share_count(model: Transformer, inputs: Array) -> int:
-    """One share per core on the CPU, if each gets an example; 1 where the matrices are large for the batch.
+    """One share per core on the CPU, if each gets an example; 1 where a large model meets a small batch.
 
-    Every share makes gradients of all parameters, which then have to be added: work that grows with the parameters,
-    while what is gained grows with the tokens.
+    Every share makes gradients of all parameters, which then have to be added up. That work grows with the parameters
+    alone, what is shared grows with parameters times tokens: below about a thousand tokens it does not pay, unless
+    the parameters fit in the cache.
     """
     if model.embedding.weight.device != "cpu" or not workers.are_free:
         return 1
-    worthwhile = inputs.size * TOKENS_TO_SHARE * model.config.width >= model.parameter_count() // model.config.layers
-    return min(workers.cores, len(inputs)) if worthwhile else 1
+    pays = inputs.size >= MANY_TOKENS or model.parameter_count() <= FEW_PARAMETERS
+    return min(workers.cores, len(inputs)) if pays else 1
