@@ -1,0 +1,197 @@
+"""The commands `generate` and `next`, as a user sees them."""
+
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+import tinygrad_llm as tg
+from tinygrad_llm.cli import main as main_module
+from tinygrad_llm.cli.generate import CONTROL_PICTURES
+from tinygrad_llm.cli.main import app, main
+from tinygrad_llm.errors import InputError
+from tinygrad_llm.text import Tokenizer
+from tinygrad_llm.training.run_folder import RunFolder
+from tinygrad_llm.training.settings import TrainingSettings
+
+TEXT = "ROMEO: O, she doth teach the torches to burn bright! JULIET: Good pilgrim, you do wrong your hand too much."
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> str:
+    tokenizer = Tokenizer.train(TEXT, 290)
+    config = tg.TransformerConfig.gpt2(vocab_size=290, context=24, layers=2, heads=2, width=16)
+    network = tg.Transformer(config)
+    for parameter in network.parameters().values():
+        parameter.data *= 4.0
+    path = tmp_path_factory.mktemp("runs") / "small"
+    RunFolder.create(path, config, TrainingSettings(steps=1), tokenizer).save_model(network.state())
+    return str(path)
+
+
+def run(*arguments):
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def test_generate_writes_the_prompt_and_goes_on(folder):
+    result = run("generate", folder, "ROMEO:", "--seed", 4, "--max-tokens", 30)
+    assert result.exit_code == 0
+    assert result.stdout == "ROMEO:" + tg.load(folder).generate("ROMEO:", max_tokens=30, seed=4) + "\n"
+    assert result.stderr == ""
+
+
+def test_options_reach_the_model(folder):
+    options = ["--max-tokens", 20, "--temperature", 1.3, "--top-k", 30, "--top-p", 0.9, "--min-p", 0.01, "--seed", 2]
+    text = tg.load(folder).generate("O", 20, 1.3, 30, 0.9, 0.01, 2)
+    assert run("generate", folder, "O", *options).stdout == f"O{text}\n"
+    first, second = text[8:10], text[4:6]
+    stopped = run("generate", folder, "O", *options, "--stop", first, "--stop", second).stdout
+    assert stopped == "O" + tg.load(folder).generate("O", 20, 1.3, 30, 0.9, 0.01, 2, stop=[first, second]) + "\n"
+    assert len(stopped) < len(text)
+
+
+def test_without_a_seed_one_is_told_on_the_side_and_repeats_the_text(folder):
+    result = run("generate", folder, "O")
+    seed = result.stderr.split()[1]
+    assert f"--seed {seed}" in result.stderr
+    assert run("generate", folder, "O", "--seed", seed).stdout == result.stdout
+
+
+def test_at_temperature_zero_there_is_no_seed_to_tell(folder):
+    first, second = (run("generate", folder, "O", "--temperature", 0) for _ in range(2))
+    assert first.stdout == second.stdout and first.stderr == ""
+
+
+def test_several_samples_each_with_a_seed_of_its_own(folder):
+    said = run("generate", folder, "O", "--samples", 3, "--seed", 10, "--max-tokens", 8).stdout
+    texts = [run("generate", folder, "O", "--seed", 10 + i, "--max-tokens", 8).stdout for i in range(3)]
+    assert said == "".join(f"--- {i + 1} of 3, seed {10 + i} ---\n{text}" for i, text in enumerate(texts))
+    assert len(set(texts)) > 1
+
+
+def test_an_empty_prompt_begins_a_text(folder):
+    assert run("generate", folder, "--seed", 1).stdout == run("generate", folder, "", "--seed", 1).stdout
+
+
+def test_pieces_are_shown_as_they_are_drawn(folder, monkeypatch):
+    """Each piece is written and flushed before the next one is asked for."""
+    flushed = []
+
+    def stream(self, *args):
+        for piece in ("one ", "two"):
+            yield piece
+            flushed.append(sys.stdout.buffer.getvalue().decode())
+
+    monkeypatch.setattr(tg.LanguageModel, "stream", stream)
+    assert run("generate", folder, "P ", "--seed", 1).stdout == "P one two\n"
+    assert flushed == ["P one ", "P one two"]
+
+
+def test_control_characters_cannot_reach_a_terminal():
+    assert "a\x1b[2J\x07\n\tb\x7f\x9b".translate(CONTROL_PICTURES) == "a␛[2J␇\n\tb��"
+
+
+def test_next_shows_the_top_ten_and_that_all_sum_to_one(folder):
+    lines = run("next", folder, "ROMEO:").stdout.splitlines()
+    assert len(lines) == 12
+    top = tg.load(folder).next_word("ROMEO:").top(10)
+    assert [line.split()[-1] for line in lines[:10]] == [f"{c.probability:.4f}" for c in top]
+    assert lines[10].startswith("the other 280 tokens")
+    assert lines[11].startswith("all 290 tokens") and lines[11].split()[-1] == "1.000000"
+
+
+def test_next_shows_as_many_as_asked(folder):
+    assert len(run("next", folder, "ROMEO:", "--top", 3).stdout.splitlines()) == 5
+
+
+# --- bad input --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--temperature", "-1"], "temperature must be"),
+        (["--top-k", "0"], "top_k must be"),
+        (["--top-p", "1.5"], "top_p must be"),
+        (["--min-p", "2"], "min_p must be"),
+        (["--stop", ""], "stop must be"),
+    ],
+)
+def test_values_that_cannot_be_end_before_anything_is_written(folder, arguments, message, capsys):
+    with pytest.raises(InputError, match=message):
+        run("generate", folder, "O", "--seed", "1", *arguments)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("arguments", [["--seed", "-1"], ["--max-tokens", "0"], ["--samples", "0"], ["--top-k", "x"]])
+def test_values_that_are_refused_by_the_command_line_itself(folder, arguments):
+    assert run("generate", folder, "O", *arguments).exit_code == 2
+
+
+def broken(folder, tmp_path, name, data):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in ("config.json", "tokenizer.json", "model.safetensors"):
+        content = (tmp_path.__class__(folder) / file).read_bytes()
+        if file == name:
+            content = data(content)
+        if content is not None:
+            (copy / file).write_bytes(content)
+    return str(copy)
+
+
+DAMAGE = {
+    "missing": lambda content: None,
+    "empty": lambda content: b"",
+    "truncated": lambda content: content[: len(content) // 2],
+    "rubbish": lambda content: b"\xff" * 100,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
+@pytest.mark.parametrize("command", ["generate", "next"])
+def test_a_damaged_run_ends_in_one_sentence(folder, tmp_path, name, damage, command, monkeypatch, capsys):
+    path = broken(folder, tmp_path, name, DAMAGE[damage])
+    monkeypatch.setattr(sys, "argv", ["tinygrad-llm", command, path, "O"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    said = capsys.readouterr()
+    assert stopped.value.code == 2
+    assert said.err.startswith("Error: ") and len(said.err.splitlines()) == 1 and said.out == ""
+
+
+def test_brackets_in_an_error_are_shown_as_they_are(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["tinygrad-llm", "next", "runs/[bold]", "O"])
+    with pytest.raises(SystemExit):
+        main_module.main()
+    assert "runs/[bold]" in capsys.readouterr().err
+
+
+def command(*arguments, **options):
+    code = "from tinygrad_llm.cli.main import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, timeout=60, check=False, **options
+    )
+
+
+def test_as_a_process_of_its_own(folder):
+    done = command("generate", folder, "ROMEO:", "--seed", "4", "--max-tokens", "30")
+    assert done.returncode == 0
+    assert done.stdout.decode() == "ROMEO:" + tg.load(folder).generate("ROMEO:", max_tokens=30, seed=4) + "\n"
+
+
+def test_a_mistake_as_a_process_of_its_own(folder):
+    done = command("generate", "no/such/folder", "ROMEO:")
+    assert done.returncode == 2
+    assert b"Error: there is no folder no/such/folder" in done.stderr and b"Traceback" not in done.stderr
+
+
+def test_a_terminal_that_knows_no_bars_is_no_error(folder):
+    done = command("next", folder, "ROMEO:", env={"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
+    assert done.returncode == 0
+    assert b"?" in done.stdout and b"1.000000" in done.stdout

@@ -1,0 +1,167 @@
+"""Text in, text out: the object that most people hold in their hands."""
+
+import math
+
+import numpy as np
+import pytest
+
+import tinygrad_llm as tg
+from tinygrad_llm.errors import InputError
+from tinygrad_llm.generation import GrowingCache, next_log_probabilities, score_tokens
+from tinygrad_llm.text import Tokenizer
+from tinygrad_llm.training.run_folder import RunFolder
+from tinygrad_llm.training.settings import TrainingSettings
+
+TEXT = "To be, or not to be, that is the question: whether 'tis nobler in the mind to suffer 漢字 😀"
+
+
+def make(tokenizer: Tokenizer, context: int = 32, seed: int = 0) -> tg.LanguageModel:
+    config = tg.TransformerConfig.llama(
+        vocab_size=tokenizer.vocab_size, context=context, layers=2, heads=2, width=16, tied=False
+    )
+    network = tg.Transformer(config, seed=seed)
+    for parameter in network.parameters().values():
+        parameter.data *= 5.0
+    return tg.LanguageModel(network, tokenizer)
+
+
+words = Tokenizer.train(TEXT, 290)
+model = make(words)
+byte_model = make(Tokenizer.train("", 256))
+
+
+def test_the_same_seed_gives_the_same_text_and_none_another_each_time():
+    assert model.generate("To be", seed=7) == model.generate("To be", seed=7)
+    assert len({model.generate("To be") for _ in range(4)}) == 4
+    assert model.generate("To be", seed=7) != model.generate("To be", seed=8)
+
+
+def test_the_pieces_of_a_stream_are_the_text():
+    pieces = list(model.stream("To be", seed=7))
+    assert len(pieces) > 10 and all(pieces)
+    assert "".join(pieces) == model.generate("To be", seed=7)
+
+
+def test_the_prompt_is_not_repeated_and_the_text_is_as_long_as_asked():
+    """At temperature 0 the first token is the likeliest one, and one token is one token."""
+    likeliest = model.next_word("To be").top(1)[0].token
+    assert model.generate("To be", max_tokens=1, temperature=0).encode() == likeliest
+    assert model.generate("To be", max_tokens=0) == ""
+
+
+def test_a_stop_string_may_begin_and_end_anywhere():
+    whole = model.generate("To be", max_tokens=60, seed=3)
+    for start in range(0, len(whole) - 3, 5):
+        stop = whole[start : start + 3]
+        assert model.generate("To be", max_tokens=60, seed=3, stop=stop) == whole[: whole.index(stop)]
+    assert model.generate("To be", max_tokens=60, seed=3, stop=[whole[9:11], whole[4:6]]) in whole[:4]
+
+
+def test_the_token_that_ends_a_text_ends_it_and_is_not_shown():
+    ending = make(words)
+    ending.network.head.weight.data[...] = 0.0
+    bias = np.zeros_like(ending.network.head.weight.data)
+    assert ending.generate("x", max_tokens=5, temperature=0) == "\x00" * 5  # all equal: the lowest id
+    # The row of end-of-text is the final vector itself, so that it wins whatever the text is.
+    hidden = ending.network.hidden(np.array([words.encode("x")])).numpy()[0, -1]
+    bias[words.end_of_text] = hidden
+    ending.network.head.weight.data[...] = bias
+    assert ending.generate("x", temperature=0) == ""
+
+
+def test_longer_than_the_context_it_goes_on():
+    assert len(model.tokenizer.encode(model.generate("To be", max_tokens=100, seed=1))) > 50
+
+
+def test_sampling_options_reach_the_dice():
+    likeliest = model.generate("To be", temperature=0, max_tokens=20)
+    for option in ({"top_k": 1}, {"top_p": 1e-9}, {"min_p": 1.0}):
+        assert model.generate("To be", temperature=1.0, max_tokens=20, seed=5, **option) == likeliest
+    assert model.generate("To be", temperature=1.0, max_tokens=20, seed=5) != likeliest
+
+
+def test_next_word_is_a_distribution_over_the_whole_vocabulary():
+    distribution = model.next_word("To be")
+    assert distribution.probabilities.shape == (290,)
+    assert distribution.probabilities.sum() == pytest.approx(1.0, abs=1e-12)
+    expected = next_log_probabilities(model.network, words.encode("To be"), GrowingCache(model.network.config))
+    assert distribution.log_probabilities == pytest.approx(expected)
+    assert "all 290 tokens" in repr(distribution)
+
+
+def test_an_empty_prompt_begins_a_text():
+    """After the token that ends a text, or after a line end where there is no such token."""
+    assert words.end_of_text is not None and byte_model.tokenizer.end_of_text is None
+    start = next_log_probabilities(model.network, [words.end_of_text], GrowingCache(model.network.config))
+    assert model.next_word("").log_probabilities == pytest.approx(start)
+    assert byte_model.next_word("").probabilities == pytest.approx(byte_model.next_word("\n").probabilities)
+    assert byte_model.generate("", seed=1) == byte_model.generate("\n", seed=1)
+
+
+def test_the_probability_of_a_text_is_the_product_over_its_tokens():
+    text = "To be, or"
+    ids = words.encode(text)
+    log_p = model.log_probabilities(text)
+    assert log_p.shape == (len(ids),)
+    before = [words.end_of_text, *ids]
+    step_by_step = [
+        next_log_probabilities(model.network, before[: t + 1], GrowingCache(model.network.config))[ids[t]]
+        for t in range(len(ids))
+    ]
+    assert log_p == pytest.approx(step_by_step, abs=1e-5)
+
+
+def test_perplexity_and_bits_per_byte():
+    text = TEXT * 2  # longer than the context
+    nats = -score_tokens(model.network, [words.end_of_text, *words.encode(text)])
+    assert model.perplexity(text) == pytest.approx(math.exp(nats.mean()))
+    assert model.bits_per_byte(text) == pytest.approx(nats.sum() / math.log(2) / len(text.encode()))
+
+
+def test_a_model_that_knows_nothing_has_eight_bits_per_byte():
+    nothing = make(Tokenizer.train("", 256))
+    for parameter in nothing.network.parameters().values():
+        parameter.data[...] = 0.0
+    assert nothing.bits_per_byte("any text — 漢字") == pytest.approx(8.0, rel=1e-6)
+    assert nothing.perplexity("any text") == pytest.approx(256.0, rel=1e-6)
+    assert nothing.next_word("any").entropy == pytest.approx(8.0)
+
+
+def test_special_tokens_are_not_made_by_accident():
+    assert model.next_word("<|endoftext|>").log_probabilities != pytest.approx(model.next_word("").log_probabilities)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: model.generate("x" * 40), "40 tokens long, and the model can look at 32"),
+        (lambda: model.next_word("x" * 40), "40 tokens long"),
+        (lambda: model.stream("x", temperature=-1), "temperature must be"),
+        (lambda: model.stream("x", top_k=0), "top_k must be"),
+        (lambda: model.stream("x", top_p=2), "top_p must be"),
+        (lambda: model.stream("x", min_p=-1), "min_p must be"),
+        (lambda: model.stream("x", seed=-1), "seed must be"),
+        (lambda: model.stream("x", max_tokens=-1), "max_tokens must be"),
+        (lambda: model.stream("x", stop=[""]), "stop must be"),
+        (lambda: model.stream("\ud800"), "lone surrogate"),
+        (lambda: model.perplexity(""), "text is empty"),
+        (lambda: tg.LanguageModel(model.network, byte_model.tokenizer), "290 tokens and the tokenizer 256"),
+    ],
+)
+def test_what_cannot_be_is_an_error_at_once(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
+def test_it_is_loaded_from_a_run_folder(tmp_path):
+    run = RunFolder.create(tmp_path / "run", model.network.config, TrainingSettings(steps=1), words)
+    run.save_model(model.network.state())
+    loaded = tg.load(tmp_path / "run")
+    assert isinstance(loaded, tg.LanguageModel)
+    assert loaded.generate("To be", seed=7) == model.generate("To be", seed=7)
+    assert "context 32" in repr(loaded) and "290 tokens" in repr(loaded)
+
+
+def test_a_run_folder_that_is_missing(tmp_path):
+    with pytest.raises(InputError, match="there is no folder"):
+        tg.load(tmp_path / "nothing")
