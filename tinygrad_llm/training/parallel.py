@@ -49,19 +49,17 @@ class GradientSum:
             self.condition.notify_all()
 
 
-def add_gradients(
-    model: Transformer, inputs: Array, targets: Array, scale: float, rng: np.random.Generator | None = None
-) -> float:
-    """Add d(scale · summed loss)/d(parameters) to the gradients; return the summed loss in nats.
+def add_gradients(model: Transformer, inputs: Array, targets: Array, rng: np.random.Generator | None = None) -> float:
+    """Add d(summed loss)/d(parameters) to the gradients; return the summed loss, in nats.
 
     inputs, targets: (B, T) integers, negative targets do not count. rng: draws dropout.
     """
     shares = share_count(model, inputs)
     if shares == 1:
         loss = model.loss(inputs, targets, reduction="sum", rng=rng)
-        (loss * scale).backward()
+        loss.backward()
         return loss.item()
-    rngs = rng.spawn(shares) if rng is not None else [None] * shares
+    rngs = children(rng, shares) if rng is not None and model.config.dropout > 0.0 else [None] * shares
     gradients, losses = GradientSum(), [0.0] * shares
 
     def run(share: int) -> None:
@@ -69,7 +67,7 @@ def add_gradients(
         try:
             loss = model.loss(inputs[here], targets[here], reduction="sum", rng=rngs[share])
             losses[share] = loss.item()
-            for leaf, g in pull_back([loss * scale], [None]):
+            for leaf, g in pull_back([loss], [None]):
                 gradients.add(share, leaf, g)
         except BaseException:
             gradients.fail()
@@ -78,6 +76,11 @@ def add_gradients(
     with workers.one_blas_thread_each():
         workers.run([lambda share=share: run(share) for share in range(shares)])
     return sum(losses)
+
+
+def children(rng: np.random.Generator, count: int) -> list[np.random.Generator]:
+    """Generators for the shares, seeded by draws from `rng`, so that its state alone is enough to repeat them."""
+    return [np.random.Generator(np.random.PCG64(seed)) for seed in rng.integers(0, 2**63, size=count).tolist()]
 
 
 def share_count(model: Transformer, inputs: Array) -> int:

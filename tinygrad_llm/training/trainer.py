@@ -31,6 +31,7 @@ from tinygrad_llm.training.evaluation import evaluate
 from tinygrad_llm.training.events import Evaluated, Event, Finished, Resumed, Saved, Stepped
 from tinygrad_llm.training.optimizers import AdamW, Muon, Optimizer
 from tinygrad_llm.training.pace import Pace
+from tinygrad_llm.training.parallel import add_gradients
 from tinygrad_llm.training.run_folder import RunFolder
 from tinygrad_llm.training.schedules import learning_rate
 from tinygrad_llm.training.settings import TrainingSettings
@@ -67,9 +68,7 @@ def train_step(
     optimizer.zero_grad()
     total, targets_seen = 0.0, 0
     for ids, targets in batches:
-        loss = model.loss(to_device(ids, device), to_device(targets, device), reduction="sum", rng=rng)
-        loss.backward()
-        total += loss.item()
+        total += add_gradients(model, to_device(ids, device), to_device(targets, device), rng)
         targets_seen += int((targets >= 0).sum())
     share = 1.0 / max(1, targets_seen)
     norm = optimizer.step(rate=rate, scale=share, clip=clip)
