@@ -105,9 +105,7 @@ def test_reading_text(tmp_path):
 
 def test_the_file_is_on_the_disk_before_it_takes_the_place_of_the_old_one(tmp_path, monkeypatch):
     done = []
-    monkeypatch.setattr(
-        os, "fsync", lambda descriptor, real=os.fsync: (done.append("sync"), real(descriptor))
-    )
+    monkeypatch.setattr(os, "fsync", lambda descriptor, real=os.fsync: (done.append("sync"), real(descriptor)))
     monkeypatch.setattr(os, "replace", lambda *paths, real=os.replace: (done.append("rename"), real(*paths)))
     files.atomic_write_bytes(tmp_path / "a.bin", b"new")
     assert done[:2] == ["sync", "rename"]

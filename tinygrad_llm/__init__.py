@@ -6,8 +6,11 @@ import tinygrad_llm as tg
 import tinygrad_llm.runtime  # isort: skip  # before NumPy is loaded
 
 from tinygrad_llm.autograd import Tensor, no_grad, plain
+from tinygrad_llm.errors import InputError, MachineError
 from tinygrad_llm.language_model import LanguageModel, load
 from tinygrad_llm.nn.config import TransformerConfig
 from tinygrad_llm.nn.transformer import Transformer
-
+from tinygrad_llm.text.batches import Batches
+from tinygrad_llm.text.tokenizer import Tokenizer
+from tinygrad_llm.training.optimizers import AdamW, Muon
 from tinygrad_llm.version import __version__

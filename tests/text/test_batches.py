@@ -233,9 +233,7 @@ def test_a_uniform_guess_over_bytes_costs_eight_bits():
 def test_token_ids_out_of_range_are_named_with_their_place():
     check_token_ids(np.array([[0, 9], [3, 4]]), 10)
     check_token_ids(np.array([], dtype=np.int32), 10)
-    with pytest.raises(
-        InputError, match=r"token id 10 at index \(1, 0\) is not in the vocabulary \(0 to 9\)"
-    ):
+    with pytest.raises(InputError, match=r"token id 10 at index \(1, 0\) is not in the vocabulary \(0 to 9\)"):
         check_token_ids(np.array([[0, 9], [10, -4]], dtype=np.int32), 10)
     with pytest.raises(InputError, match=r"token id -1 at index \(0,\)"):
         check_token_ids(np.array([-1]), 10)

@@ -106,13 +106,9 @@ def test_each_merge_step_joins_two_neighbours(word, words):
         assert len(after) == len(before) - 1
         assert b"".join(after) == word
         (joined,) = {
-            i
-            for i in range(len(after))
-            if [*before[:i], before[i] + before[i + 1], *before[i + 2 :]] == after
+            i for i in range(len(after)) if [*before[:i], before[i] + before[i + 1], *before[i + 2 :]] == after
         }
-        pairs = [
-            (ranks[pair], i) for i, pair in enumerate(zip(before, before[1:], strict=False)) if pair in ranks
-        ]
+        pairs = [(ranks[pair], i) for i, pair in enumerate(zip(before, before[1:], strict=False)) if pair in ranks]
         assert min(pairs)[1] == joined
 
 

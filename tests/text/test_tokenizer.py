@@ -21,9 +21,7 @@ END = "<|endoftext|>"
 trained = {pattern: Tokenizer.train(TEXT, 400, pattern) for pattern in ("gpt2", "gpt4")}
 gpt4 = trained["gpt4"]
 # Text made to hold special tokens, contractions and repeated words, and any Unicode at all.
-any_text = st.one_of(
-    st.text(), st.lists(st.sampled_from([END, " the", "'ll", "é", "😀", "\n", "<|end"])).map("".join)
-)
+any_text = st.one_of(st.text(), st.lists(st.sampled_from([END, " the", "'ll", "é", "😀", "\n", "<|end"])).map("".join))
 
 
 def test_the_examples_in_the_docstrings():
@@ -176,9 +174,7 @@ def test_a_lone_surrogate_is_refused_even_when_its_byte_was_seen():
         gpt4.encode(b"ab")
 
 
-@pytest.mark.parametrize(
-    "ids", [[400], [0, -1], [2**40], [2**70], [1.0], ["a"], [[1, 2]], [True], np.array([7, -3])]
-)
+@pytest.mark.parametrize("ids", [[400], [0, -1], [2**40], [2**70], [1.0], ["a"], [[1, 2]], [True], np.array([7, -3])])
 def test_ids_that_are_no_tokens_are_refused(ids):
     with pytest.raises(InputError, match="ids"):
         gpt4.decode(ids)
@@ -217,9 +213,7 @@ def test_repr():
 @pytest.mark.parametrize("pattern", ["gpt2", "gpt4"])
 def test_ids_equal_those_of_tokenizers_and_tiktoken(pattern):
     golden = GOLDEN["trained"][pattern]
-    for text, ordinary, with_special in zip(
-        GOLDEN["texts"], golden["ordinary"], golden["with_special"], strict=True
-    ):
+    for text, ordinary, with_special in zip(GOLDEN["texts"], golden["ordinary"], golden["with_special"], strict=True):
         assert trained[pattern].encode(text) == ordinary
         assert trained[pattern].encode(text, "all") == with_special
 

@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from tinygrad_llm.cli.generate import generate
 from tinygrad_llm.cli.next import next_token
+from tinygrad_llm.cli.train import train
 from tinygrad_llm.errors import InputError, MachineError
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(train)
 app.command()(generate)
 app.command("next")(next_token)
 

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 from threadpoolctl import ThreadpoolController
 
@@ -97,6 +98,6 @@ def share_out(
         work(0, count)
         return
     ends = [count * (i + 1) // parts for i in range(parts)]
-    tasks = [lambda first=first, last=last: work(first, last) for first, last in zip([0, *ends[:-1]], ends, strict=True)]
+    tasks: list[Callable[[], None]] = [partial(work, *stretch) for stretch in zip([0, *ends[:-1]], ends, strict=True)]
     with workers.one_blas_thread_each() if one_blas_thread_each else nullcontext():
         workers.run(tasks)

@@ -52,7 +52,9 @@ class TransformerConfig:
         if self.heads % self.num_kv_heads:
             raise InputError(f"kv_heads must divide heads: {self.heads} query heads cannot share {self.kv_heads}.")
         if self.positions == "rotary" and self.channels_per_head % 2:
-            raise InputError(f"rotary positions turn pairs of channels: the head width {self.channels_per_head} is odd.")
+            raise InputError(
+                f"rotary positions turn pairs of channels: head width {self.channels_per_head} is odd."
+            )
         if not 0.0 <= self.dropout < 1.0:
             raise InputError(f"dropout must be at least 0 and below 1, it was {self.dropout}.")
         for name, allowed in CHOICES.items():
@@ -84,8 +86,8 @@ class TransformerConfig:
     @classmethod
     def llama(cls, **sizes: Any) -> Self:
         """Llama's kind (Touvron et al. 2023): rotary positions, RMSNorm, SwiGLU, no biases; embeddings tied here."""
-        llama = dict(positions="rotary", norm="rms_norm", mlp="swiglu", bias=False)
-        return cls(**{**llama, **sizes})
+        llama: dict[str, Any] = {"positions": "rotary", "norm": "rms_norm", "mlp": "swiglu", "bias": False}
+        return cls(**(llama | sizes))
 
     def with_(self, **changes: Any) -> Self:
         """The same config with some values changed."""

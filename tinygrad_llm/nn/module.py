@@ -31,7 +31,7 @@ class Module:
                 yield name, value
 
     def parameters(self) -> dict[str, Tensor]:
-        """Every parameter under its dotted name, in the order of definition; a shared one once, under its first name."""
+        """Every parameter under its dotted name, in the order of definition; a shared one only once."""
         found: dict[str, Tensor] = {}
         seen: set[int] = set()
         for name, parameter in self._named_tensors():
@@ -71,7 +71,7 @@ class Module:
             )
         for name, parameter in parameters.items():
             if state[name].shape != parameter.shape:
-                raise InputError(f"load_state: {name} has shape {state[name].shape}, the model wants {parameter.shape}.")
+                raise InputError(f"load_state: {name} is {state[name].shape}, the model wants {parameter.shape}.")
         for name, parameter in parameters.items():
             parameter.data[...] = to_device(state[name], parameter.device)
         return self

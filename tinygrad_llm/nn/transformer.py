@@ -60,7 +60,10 @@ class Transformer(Module):
         self.blocks = [Block(config, layer, rng) for layer in range(config.layers)]
         self.final_norm = norm(config)
         self.head = None if config.tied else Linear(config.width, config.vocab_size, rng, bias=False)
-        self.cos, self.sin = self.rotary_table() if config.positions == "rotary" else (None, None)
+        self.cos: Array | None = None  # constants: they move with the model, and are not learned
+        self.sin: Array | None = None
+        if config.positions == "rotary":
+            self.cos, self.sin = self.rotary_table()
 
     def __call__(
         self, ids: Array, *, cache: KeyValueCache | None = None, rng: np.random.Generator | None = None
@@ -84,7 +87,7 @@ class Transformer(Module):
         x = self.embedding(ids)  # (B, T, C)
         if self.position is not None:
             x = x + self.position.weight[positions]  # (B, T, C) + (T, C)
-        rotation = None if self.cos is None else (self.cos[positions], self.sin[positions])
+        rotation = None if self.cos is None or self.sin is None else (self.cos[positions], self.sin[positions])
         x = F.dropout(x, self.config.dropout, rng)
         for block in self.blocks:
             x = block(x, rotation, cache, rng)

@@ -76,14 +76,8 @@ class Batches:
         or number of tokens differ, since the windows would be others, or when the state is damaged.
         """
         now = self.state()
-        if (
-            not isinstance(state, dict)
-            or state.keys() != now.keys()
-            or any(type(v) is not int for v in state.values())
-        ):
-            raise InputError(
-                f"state: {state!r} is damaged; give the integers {', '.join(now)} as state() made them."
-            )
+        if not isinstance(state, dict) or state.keys() != now.keys() or any(type(v) is not int for v in state.values()):
+            raise InputError(f"state: {state!r} is damaged; give the integers {', '.join(now)} as state() made them.")
         for key in ("seed", "context", "tokens"):
             if state[key] != now[key]:
                 raise InputError(
@@ -93,8 +87,7 @@ class Batches:
         windows = len(self._cut_epoch(max(state["epoch"], 0)))
         if state["epoch"] < 0 or not 0 <= state["position"] <= windows:
             raise InputError(
-                f"state: epoch {state['epoch']} has no position {state['position']}; "
-                "give a state that state() made."
+                f"state: epoch {state['epoch']} has no position {state['position']}; give a state that state() made."
             )
         self._start_epoch(state["epoch"])
         self._position = state["position"]
@@ -205,14 +198,9 @@ def _check_stream(tokens: np.ndarray, context: int) -> None:
     if context < 1:
         raise InputError(f"context is {context}; give at least 1 position.")
     if len(tokens) <= context:
-        remedy = (
-            f"give more text, or a context of at most {len(tokens) - 1}"
-            if len(tokens) > 1
-            else "give more text"
-        )
+        remedy = f"give more text, or a context of at most {len(tokens) - 1}" if len(tokens) > 1 else "give more text"
         raise InputError(
-            f"the text has {len(tokens)} tokens, and a context of {context} needs at least {context + 1}; "
-            f"{remedy}."
+            f"the text has {len(tokens)} tokens, and a context of {context} needs at least {context + 1}; {remedy}."
         )
 
 

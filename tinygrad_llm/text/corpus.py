@@ -159,9 +159,7 @@ LONE_MARKS = re.compile(r"[_*\\]")  # escapes, and marks that lost their partner
 def _without_markup(block: str) -> str:
     block = SPEAKER.sub(r"\1:", block)
     block = BRACKETS.sub(lambda match: _direction(match[1]), block)
-    block = EMPHASIS.sub(
-        lambda match: _direction(match[2]), block
-    )  # every emphasis in the plays is a direction
+    block = EMPHASIS.sub(lambda match: _direction(match[2]), block)  # every emphasis in the plays is a direction
     block = LONE_MARKS.sub("", block)
     return "\n".join(line.rstrip() for line in block.splitlines())
 

@@ -73,9 +73,7 @@ class Tokenizer:
         than the text supports; and when a special token is empty, given twice or an ordinary token as well.
         """
         if isinstance(special_tokens, str):
-            raise InputError(
-                f"special_tokens={special_tokens!r} must be a list of names: [{special_tokens!r}]."
-            )
+            raise InputError(f"special_tokens={special_tokens!r} must be a list of names: [{special_tokens!r}].")
         if vocab_size < BYTES:
             raise InputError(f"vocab_size={vocab_size} is below the {BYTES} bytes. Ask for {BYTES} or more.")
         if vocab_size == BYTES:
@@ -288,9 +286,7 @@ def _count_words(texts: Iterable[str], split: Splitter) -> dict[bytes, int]:
 
 def _check_is_text(text: str) -> None:
     if not isinstance(text, str):
-        raise InputError(
-            f"text must be a str, and is {type(text).__name__}. For bytes there is encode_bytes."
-        )
+        raise InputError(f"text must be a str, and is {type(text).__name__}. For bytes there is encode_bytes.")
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -13,6 +13,7 @@ an all-reduce of the flat gradient buffer.
 
 import threading
 from collections import defaultdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,7 @@ def add_gradients(model: Transformer, inputs: Array, targets: Array, rng: np.ran
             raise
 
     with workers.one_blas_thread_each():
-        workers.run([lambda share=share: run(share) for share in range(shares)])
+        workers.run([partial(run, share) for share in range(shares)])
     return sum(losses)
 
 

@@ -1,0 +1,117 @@
+"""The fast pairs where their speed comes from a second path: large scores, long texts, many rows, several threads."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinygrad_llm import Tensor, no_grad, plain
+from tinygrad_llm.kernels import cpu, threads
+from tinygrad_llm.nn import functional as F
+
+
+def value_and_gradients(fn, arrays, options, g):
+    tensors = [Tensor(a, requires_grad=True) if a.dtype.kind == "f" else a for a in arrays]
+    y = fn(*tensors, **options)
+    y.backward(g)
+    return [y.data, *(t.grad.data for t in tensors if isinstance(t, Tensor))]
+
+
+def assert_fast_is_plain(fn, *arrays, rtol=1e-9, **options):
+    with plain():
+        shape = fn(*arrays, **options).shape
+    g = np.random.default_rng(99).standard_normal(shape).astype(arrays[0].dtype)
+    fast = value_and_gradients(fn, arrays, options, g)
+    with plain():
+        slow = value_and_gradients(fn, arrays, options, g)
+    for a, b in zip(fast, slow, strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * float(np.abs(b).max()) + 1e-12)
+
+
+def normal(*shape, scale=1.0, seed=0):
+    return scale * np.random.default_rng([seed, *shape]).standard_normal(shape)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 3), st.integers(1, 5), st.integers(0, 4), st.integers(1, 3), st.integers(1, 3),
+    st.sampled_from([1.0, 300.0]), st.none() | st.integers(1, 6), st.sampled_from([2, 3, 128]),
+)  # fmt: skip
+def test_attention(batch, length, past, kv_heads, group, scale, window, query_block):
+    """Any heads, cached positions, windows, blocks of queries, and scores too large for e^score."""
+    q = normal(batch, length, kv_heads * group, 4, scale=scale)
+    k, v = normal(batch, past + length, kv_heads, 4, seed=1), normal(batch, past + length, kv_heads, 4, seed=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cpu, "QUERY_BLOCK", query_block)
+        patch.setattr(cpu, "SMALL_BYTES", 0)
+        assert_fast_is_plain(F.attention, q, k, v, window=window)
+
+
+def test_attention_over_several_blocks_in_float32():
+    q, k, v = (normal(2, 300, 4, 16, seed=i).astype(np.float32) for i in range(3))
+    assert_fast_is_plain(F.attention, q, k, v, rtol=1e-4)
+
+
+def test_attention_does_not_hide_bad_values():
+    q = normal(1, 4, 1, 4)
+    q[0, 2] = np.nan
+    y = F.attention(q, normal(1, 4, 1, 4), normal(1, 4, 1, 4))
+    assert np.isnan(y[0, 2]).all()
+    assert np.isfinite(y[0, :2]).all()
+
+
+@pytest.mark.parametrize("block_bytes", [100, 1000, 1_500_000])
+@pytest.mark.parametrize("cores", [1, 2, 3])
+def test_any_split_of_the_rows_gives_the_same(cores, block_bytes, monkeypatch):
+    monkeypatch.setattr(threads, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(threads, "SMALL_BYTES", 0)
+    monkeypatch.setattr(threads.workers, "cores", cores)
+    x, gate, w, b = normal(5, 7, 6), normal(5, 7, 6, seed=1), normal(6), normal(6, seed=1)
+    assert_fast_is_plain(F.gelu, x)
+    assert_fast_is_plain(F.silu_gate, x, gate)
+    assert_fast_is_plain(F.softmax, x)
+    assert_fast_is_plain(F.layer_norm, x, w, b)
+    assert_fast_is_plain(F.layer_norm, x, w)
+    assert_fast_is_plain(F.rms_norm, x, w)
+    assert_fast_is_plain(F.linear, x, normal(3, 6), normal(3))
+    assert_fast_is_plain(F.linear, x, normal(3, 6))
+    targets = np.random.default_rng(0).integers(-1, 6, (5, 7))
+    assert_fast_is_plain(F.token_losses, x, targets)
+    assert_fast_is_plain(F.projected_loss, x, normal(9, 6), targets)
+
+
+def test_loss_without_gradients_in_pieces(monkeypatch):
+    """Evaluation makes the logits piece by piece; the sum is the same."""
+    x, w = normal(4, 9, 6), normal(11, 6)
+    targets = np.random.default_rng(0).integers(-1, 11, (4, 9))
+    whole = F.projected_loss(Tensor(x, requires_grad=True), Tensor(w), targets).item()
+    monkeypatch.setattr(cpu, "LOGITS_BYTES", 500)
+    with no_grad():
+        assert F.projected_loss(Tensor(x), Tensor(w), targets).item() == pytest.approx(whole, rel=1e-12)
+
+
+def test_a_task_inside_a_task_stays_on_its_core(monkeypatch):
+    monkeypatch.setattr(threads.workers, "cores", 2)
+    parts = []
+
+    def outer(first, last):
+        threads.share_out(lambda a, b: parts.append((first, a, b)), 10)
+
+    threads.share_out(outer, 2)
+    assert sorted(parts) == [(0, 0, 10), (1, 0, 10)]
+
+
+def test_what_a_thread_raises_reaches_the_caller(monkeypatch):
+    monkeypatch.setattr(threads.workers, "cores", 2)
+
+    def work(first, last):
+        raise ZeroDivisionError(f"stretch {first}")
+
+    with pytest.raises(ZeroDivisionError):
+        threads.share_out(work, 4)
+
+
+def test_the_number_of_cores_can_be_chosen(monkeypatch):
+    monkeypatch.setenv("TINYGRAD_LLM_THREADS", "3")
+    assert threads.core_count() == 3
