@@ -5,7 +5,7 @@ share, with matrix products on that one thread; they meet only where a gradient 
 faster than sharing out every single op, because nothing waits for a thread to wake up.
 
 Floating-point sums depend on their order, so contributions are added in the order of the shares: on the same number of
-cores, a run repeats bit for bit. Only the first two may come either way, since a + b = b + a.
+cores, a run repeats bit for bit.
 
 Comes before: `autograd.engine`. Comes after: `trainer`. The same scheme over several machines would replace the lock by
 an all-reduce of the flat gradient buffer.
@@ -38,10 +38,14 @@ class GradientSum:
     def add(self, share: int, leaf: Tensor, g: Any) -> None:
         """Add g to the gradient of `leaf` once it is this share's turn."""
         with self.condition:
-            self.condition.wait_for(lambda: self.failed or self.added[id(leaf)] >= share - (share == 1))
+            self.condition.wait_for(lambda: self.failed or self._may_add(share, leaf))
             accumulate(leaf, g)
             self.added[id(leaf)] += 1
             self.condition.notify_all()
+
+    def _may_add(self, share: int, leaf: Tensor) -> bool:
+        """In the order of the shares; but the second may begin an empty sum, since a + b = b + a."""
+        return self.added[id(leaf)] >= share or (share == 1 and leaf.grad is None)
 
     def fail(self) -> None:
         """Let nobody wait for a share that will not come."""
