@@ -1,0 +1,360 @@
+"""`tinygrad-llm train`: from a text to a model that writes, in front of one's eyes.
+
+    text -> tokenizer -> plan -> training -> loss.png, samples.txt
+
+Everything that can be wrong with what was asked is found before the long work begins, and nothing in a folder is
+touched before all of that has passed. What happens then is `training.trainer`; here it is followed and shown.
+
+Comes before: all of the house. Comes after: the person at the keyboard.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from tinygrad_llm.backend import DEVICES, import_cupy
+from tinygrad_llm.cli.display import clock, training_display
+from tinygrad_llm.errors import InputError, MachineError
+from tinygrad_llm.hub.assets import SHAKESPEARE, fetch
+from tinygrad_llm.language_model import LanguageModel
+from tinygrad_llm.nn.config import TransformerConfig
+from tinygrad_llm.nn.transformer import Transformer
+from tinygrad_llm.text.batches import Batches, ValidationWindows, validation_windows
+from tinygrad_llm.text.corpus import Corpus, Document, read_texts, shakespeare
+from tinygrad_llm.text.tokenizer import Tokenizer
+from tinygrad_llm.training.events import Evaluated, Finished, Stepped
+from tinygrad_llm.training.plan import gigabytes, make_plan, parameter_count
+from tinygrad_llm.training.run_folder import RunFolder, check_free
+from tinygrad_llm.training.settings import TrainingSettings
+from tinygrad_llm.training.trainer import Trainer
+
+# --- The default run. Each value is the default of the option of the same name. -------------------------------------
+
+MODEL = "gpt2"
+SHAPE = TransformerConfig(vocab_size=1024, context=64, layers=3, heads=4, width=128, dropout=0.0)
+TRAINING = TrainingSettings(
+    minutes=4.0,
+    batch=24,
+    accumulate=1,
+    optimizer="adamw",
+    rate=1e-3,
+    min_rate=1e-4,
+    schedule="cosine",
+    warmup=0.05,
+    weight_decay=0.1,
+    clip=1.0,
+    eval_every=250,
+    seed=0,
+)
+PATTERN = "gpt4"
+FOLDER = Path("runs")
+
+# --- What is shown of the model's writing ---------------------------------------------------------------------------
+
+SAMPLE_BYTES = 160  # of a sample at an evaluation
+PAGE_BYTES = 2000  # of the page at the end
+TEMPERATURE = 0.8
+
+KINDS = {"gpt2": TransformerConfig.gpt2, "llama": TransformerConfig.llama}
+EVENTS = {"step": Stepped, "evaluation": Evaluated}  # the lines of metrics.jsonl
+CHECKPOINTS_AT_ONCE = 3  # the two that are kept, and one that is being written
+MAY_CHANGE_ON_RESUME = {"texts", "out", "resume", "steps", "minutes", "device"}
+EXIT_INTERRUPTED = 130  # 128 + the number of the signal SIGINT, as shells count
+
+RUN, BUDGET, NETWORK, LEARNING = "The run", "How long", "The model", "How it learns"
+
+
+def option(help: str, panel: str, *names: str, default: str | bool = True) -> Any:
+    """An option in a panel of the help page. default: what is shown as its default, if not the value itself."""
+    return typer.Option(*names, help=help, rich_help_panel=panel, show_default=default)
+
+
+def train(
+    command: typer.Context,
+    texts: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="TEXT", help="Files or folders, in UTF-8.", show_default="Shakespeare's plays"),
+    ] = None,
+    out: Annotated[Path | None, option("Folder of the run.", RUN, default="runs/NAME-OF-TEXT")] = None,
+    resume: Annotated[bool, option("Go on with the run in the folder, exactly where it was.", RUN, "--resume")] = False,
+    overwrite: Annotated[bool, option("Replace the run in the folder.", RUN, "--overwrite")] = False,
+    device: Annotated[str, option("cpu, or cuda: an NVIDIA GPU.", RUN)] = "cpu",
+    seed: Annotated[int, option("Of the first weights, the order of the text, the dropout.", RUN)] = TRAINING.seed,
+    minutes: Annotated[float | None, option("Train this long.", BUDGET)] = TRAINING.minutes,
+    steps: Annotated[int | None, option("Train for so many steps, however long they take.", BUDGET)] = TRAINING.steps,
+    eval_every: Annotated[int, option("Measure and show a sample every so many steps.", BUDGET)] = TRAINING.eval_every,
+    model: Annotated[str, option("gpt2 or llama.", NETWORK)] = MODEL,
+    vocab_size: Annotated[int, option("Tokens in the vocabulary; 256: bytes.", NETWORK)] = SHAPE.vocab_size,
+    pattern: Annotated[str, option("How text is split: gpt2, gpt4 or a regular expression.", NETWORK)] = PATTERN,
+    context: Annotated[int, option("Tokens that it can look back at.", NETWORK)] = SHAPE.context,
+    layers: Annotated[int, option("Layers of attention and MLP.", NETWORK)] = SHAPE.layers,
+    heads: Annotated[int, option("Attention heads per layer.", NETWORK)] = SHAPE.heads,
+    kv_heads: Annotated[
+        int | None, option("Key-value heads; fewer share keys.", NETWORK, default="as many as heads")
+    ] = SHAPE.kv_heads,
+    width: Annotated[int, option("Channels per token.", NETWORK)] = SHAPE.width,
+    dropout: Annotated[float, option("Share of channels dropped at random while it learns.", NETWORK)] = SHAPE.dropout,
+    batch: Annotated[int, option("Windows of text that are computed together.", LEARNING)] = TRAINING.batch,
+    accumulate: Annotated[int, option("Batches per step.", LEARNING)] = TRAINING.accumulate,
+    optimizer: Annotated[str, option("adamw or muon.", LEARNING)] = TRAINING.optimizer,
+    rate: Annotated[float, option("Largest learning rate.", LEARNING)] = TRAINING.rate,
+    min_rate: Annotated[float, option("Learning rate at the end.", LEARNING)] = TRAINING.min_rate,
+    schedule: Annotated[str, option("cosine, linear, warmup_stable_decay or constant.", LEARNING)] = TRAINING.schedule,
+    warmup: Annotated[float, option("Share of the run in which the rate rises from 0.", LEARNING)] = TRAINING.warmup,
+    weight_decay: Annotated[float, option("Of matrices.", LEARNING)] = TRAINING.weight_decay,
+    clip: Annotated[float, option("Largest norm of the gradient; 0: any.", LEARNING)] = TRAINING.clip or 0.0,
+) -> None:
+    """Train a language model on TEXT, and watch it learn to write.
+
+    Without TEXT it learns from Shakespeare's plays, which are downloaded once.
+    """
+    given = options_given(command)
+    if "steps" in given and "minutes" not in given:
+        minutes = None
+    console = Console(highlight=False)
+    folder = out or default_folder(texts or [])
+    check_device(device)
+    if resume:
+        check_may_change(given)
+        trainer, corpus = resumed_run(console, folder, texts, device)
+    else:
+        shape = {"context": context, "layers": layers, "heads": heads, "kv_heads": kv_heads, "width": width}
+        config = kind_of_model(model)(vocab_size=vocab_size, dropout=dropout, **shape)
+        settings = TrainingSettings.from_dict(
+            {
+                "steps": steps,
+                "minutes": minutes,
+                "batch": batch,
+                "accumulate": accumulate,
+                "optimizer": optimizer,
+                "rate": rate,
+                "min_rate": min_rate,
+                "schedule": schedule,
+                "warmup": warmup,
+                "weight_decay": weight_decay,
+                "clip": clip or None,
+                "eval_every": eval_every,
+                "seed": seed,
+            }
+        )
+        trainer, corpus = new_run(console, folder, texts or [], config, settings, pattern, device, overwrite)
+    follow(console, trainer, corpus)
+
+
+# --- What was asked -------------------------------------------------------------------------------------------------
+
+
+def options_given(command: typer.Context) -> set[str]:
+    """The names of the options that stand on the command line, in contrast to those that have their default."""
+    sources = {name: command.get_parameter_source(name) for name in command.params}
+    return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+
+
+def default_folder(texts: Sequence[Path]) -> Path:
+    """runs/shakespeare, or runs/ and the name of the user's first file or folder."""
+    return FOLDER / (texts[0].resolve().stem if texts else SHAKESPEARE.name)
+
+
+def kind_of_model(name: str) -> Callable[..., TransformerConfig]:
+    """The maker of configs of that kind. Raises InputError for an unknown name."""
+    if name not in KINDS:
+        raise InputError(f"model must be one of {', '.join(KINDS)}, it was {name!r}.")
+    return KINDS[name]
+
+
+def check_device(device: str) -> None:
+    """Raise InputError for an unknown device, MachineError when it is not there."""
+    if device not in DEVICES:
+        raise InputError(f"device must be one of {', '.join(DEVICES)}, it was {device!r}.")
+    if device == "cuda":
+        import_cupy()
+
+
+def check_may_change(given: set[str]) -> None:
+    """Raise InputError when an option was given that a resumed run cannot change."""
+    fixed = [f"--{name.replace('_', '-')}" for name in sorted(given - MAY_CHANGE_ON_RESUME)]
+    if fixed:
+        raise InputError(
+            f"{', '.join(fixed)}: a run that is resumed goes on as it began. Leave it out, or begin a new run with "
+            "another --out."
+        )
+
+
+def check_disk(folder: Path, needed: int) -> None:
+    """Raise MachineError unless `folder` can be made and written, with room for `needed` bytes.
+
+    The nearest parent that exists decides.
+    """
+    place = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if os.path.exists(parent))
+    if place.is_dir() and not os.access(place, os.W_OK | os.X_OK):
+        raise MachineError(f"{folder}: no permission to write in {place}. Choose another folder with --out.")
+    disk = shutil.disk_usage(place)
+    if disk.free < needed:
+        raise MachineError(
+            f"{folder}: the disk is full: {gigabytes(disk.free)} are free, and the run needs {gigabytes(needed)}. "
+            "Free some space, or choose a folder on another disk with --out."
+        )
+
+
+# --- From text to a trainer -----------------------------------------------------------------------------------------
+
+
+def new_run(
+    console: Console,
+    folder: Path,
+    texts: Sequence[Path],
+    config: TransformerConfig,
+    settings: TrainingSettings,
+    pattern: str,
+    device: str,
+    overwrite: bool,
+) -> tuple[Trainer, Corpus]:
+    """Everything up to the first step. The folder is not touched before all checks have passed."""
+    check_free(folder, overwrite)
+    plan = make_plan(config, settings, eval_windows=settings.eval_windows or 0, device=device)
+    plan.check()
+    check_disk(folder, plan.weights + CHECKPOINTS_AT_ONCE * (plan.weights + plan.optimizer))
+    corpus = read_corpus(console, texts)
+    with console.status("Learning the vocabulary"):
+        tokenizer = Tokenizer.train((document.text for document in corpus.train), config.vocab_size, pattern)
+    tokens, validation = prepare(console, corpus, tokenizer, config, settings)
+    say(console, plan.summary())
+    source = {"texts": [str(path.absolute()) for path in texts]}
+    run = RunFolder.create(folder, config, settings, tokenizer, source, overwrite=overwrite)
+    return Trainer(run, Transformer(config, settings.seed).to(device), tokens, validation), corpus
+
+
+def resumed_run(console: Console, folder: Path, texts: Sequence[Path] | None, device: str) -> tuple[Trainer, Corpus]:
+    """The run in the folder, about to go on from its last checkpoint."""
+    run = RunFolder(folder)
+    tokenizer = run.load_tokenizer()
+    corpus = read_corpus(console, texts or [Path(text) for text in run.source["texts"]])
+    tokens, validation = prepare(console, corpus, tokenizer, run.config, run.settings)
+    return Trainer(run, Transformer(run.config, run.settings.seed).to(device), tokens, validation), corpus
+
+
+def read_corpus(console: Console, texts: Sequence[Path]) -> Corpus:
+    """The user's texts, or Shakespeare's plays if there are none; says what was read."""
+    corpus = read_texts(texts) if texts else shakespeare(fetch(SHAKESPEARE, partial(say, console)))
+    say(console, corpus.summary())
+    return corpus
+
+
+def prepare(
+    console: Console, corpus: Corpus, tokenizer: Tokenizer, config: TransformerConfig, settings: TrainingSettings
+) -> tuple[np.ndarray, ValidationWindows]:
+    """The training text as ids (N,), and windows of the held-out text. Raises InputError for too little text."""
+    with console.status("Reading"):
+        tokens = token_stream(corpus.train, tokenizer)
+        held_out = token_stream(corpus.validation, tokenizer)
+    size = sum(len(document.text.encode()) for document in corpus.train)
+    say(
+        console,
+        f"Tokenizer: {tokenizer.vocab_size:,} tokens of {size / max(1, len(tokens)):.2f} bytes on average; "
+        f"the training text has {len(tokens):,} of them.",
+    )
+    Batches(tokens, settings.batch, config.context, settings.seed)  # refuses a text that is too short
+    return tokens, validation_windows(held_out, config.context, settings.eval_windows, token_lengths(tokenizer))
+
+
+def token_stream(documents: Iterable[Document], tokenizer: Tokenizer) -> np.ndarray:
+    """All documents as one row of ids (N,), after each the token that ends a text; a blank line if there is no such."""
+    end = tokenizer.encode("\n\n") if tokenizer.end_of_text is None else [tokenizer.end_of_text]
+    pieces = [piece for document in documents for piece in (tokenizer.encode_array(document.text), end)]
+    return np.concatenate(pieces, dtype=np.int32)
+
+
+def token_lengths(tokenizer: Tokenizer) -> np.ndarray:
+    """How many bytes of text each id stands for, (V,); a special token stands for none."""
+    special = set(tokenizer.special_tokens.values())
+    return np.array([0 if i in special else len(tokenizer.token_bytes(i)) for i in range(tokenizer.vocab_size)])
+
+
+# --- Following the training -----------------------------------------------------------------------------------------
+
+
+def follow(console: Console, trainer: Trainer, corpus: Corpus) -> None:
+    """Train to the end, or to Ctrl-C; show it, and leave the learning curve and a page of text in the folder."""
+    run = trainer.run_folder
+    model = LanguageModel(trainer.model, run.load_tokenizer())
+    bytes_per_token = max(1.0, trainer.validation.target_bytes / trainer.validation.targets.size)
+    prompt, question = prompts(run, corpus)
+
+    def write(size: int, seed: int) -> str:
+        return model.generate(prompt, round(size / bytes_per_token), TEMPERATURE, seed=seed)
+
+    display = training_display(console)
+    try:
+        with display:
+            for event in trainer.run():
+                display.show(event)
+                if isinstance(event, Evaluated):
+                    text = write(SAMPLE_BYTES, seed=0)
+                    run.append_sample(event.step, prompt + text)
+                    display.show_sample(prompt, text)
+    except KeyboardInterrupt:
+        trainer.save()
+        say(console, f"Stopped and saved after step {trainer.step:,}. Go on with:")
+        say(console, f"  {shell('train', '--out', str(run.path), '--resume')}")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    assert isinstance(event, Finished), "a run that was not stopped ends with Finished"
+    with console.status("Writing a page, drawing the learning curve"):
+        page = write(PAGE_BYTES, seed=1)
+        run.append_sample(event.step, prompt + page)
+        draw_learning_curve(run, event)
+    display.show_end(event, prompt, page, what_next(run, prompt, question))
+
+
+def prompts(run: RunFolder, corpus: Corpus) -> tuple[str, str]:
+    """What the model is asked to go on from in samples, and something to ask `tinygrad-llm next`."""
+    if not run.source["texts"]:
+        return "ROMEO:", "To be, or not to"
+    return "", " ".join(corpus.validation_text.split()[:4])
+
+
+def draw_learning_curve(run: RunFolder, finished: Finished) -> None:
+    """Write loss.png."""
+    # Here, because matplotlib takes half a second to load and `tinygrad-llm --help` shall be quick.
+    from tinygrad_llm.pictures.learning_curve import learning_curve, save_picture
+
+    lines = [dict(line) for line in run.metrics()]
+    events = [EVENTS[line.pop("event")](**line) for line in lines]
+    config = run.config
+    subtitle = (
+        f"{parameter_count(config):,} parameters: {config.layers} layers of width {config.width}, "
+        f"context {config.context}, {config.vocab_size:,} tokens in the vocabulary; trained in {clock(finished.elapsed)}"
+    )
+    figure = learning_curve(events, f"How {run.path.resolve().name} learned", subtitle, config.vocab_size)
+    save_picture(figure, run.path / "loss.png")
+
+
+def what_next(run: RunFolder, prompt: str, question: str) -> list[tuple[str, str]]:
+    """What the model is good for now: pairs of an aim, and a command or a file."""
+    path = str(run.path)
+    return [
+        ("Let it write", shell("generate", path, prompt)),
+        ("Ask what comes next", shell("next", path, question)),
+        ("The learning curve", str(run.path / "loss.png")),
+        ("What it wrote on the way", str(run.path / "samples.txt")),
+    ]
+
+
+def shell(*arguments: str) -> str:
+    """A command of this program as one types it."""
+    return shlex.join(["tinygrad-llm", *arguments])
+
+
+def say(console: Console, text: str) -> None:
+    """Print plain text; lines are broken for a terminal only."""
+    console.print(Text(text), soft_wrap=not console.is_terminal)
