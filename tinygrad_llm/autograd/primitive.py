@@ -39,10 +39,12 @@ class Node:
     """Who made a tensor: the op, what went in, its options, what a fast forward saved, and how it all looked.
 
     looked: the fingerprint of the result. inputs_looked: of each input, None for a number and for a tensor that an op
-    made (its own node has it); None altogether where that holds for all.
+    made (its own node has it); None altogether where that holds for all. lines: see `lines`; mostly not there.
     """
 
-    __slots__ = ("inputs", "inputs_looked", "looked", "op", "options", "saved")
+    __slots__ = ("inputs", "inputs_looked", "lines", "looked", "op", "options", "saved")
+
+    lines: tuple
 
     def __init__(
         self,
