@@ -26,9 +26,7 @@ def fresh():
     generator = torch.Generator().manual_seed(1)
 
     def draw():
-        return {
-            name: torch.randn(shape, generator=generator, dtype=torch.float64) for name, shape in SHAPES.items()
-        }
+        return {name: torch.randn(shape, generator=generator, dtype=torch.float64) for name, shape in SHAPES.items()}
 
     return draw(), [draw() for _ in range(STEPS)]
 

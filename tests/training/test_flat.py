@@ -100,7 +100,10 @@ def test_frozen_parameters_stay_out(config):
 
 def test_split_of_the_last_part():
     model = Module()
-    model.a, model.b = Linear(2, 3, np.random.default_rng(0), bias=True), Linear(3, 1, np.random.default_rng(0), bias=True)
+    model.a, model.b = (
+        Linear(2, 3, np.random.default_rng(0), bias=True),
+        Linear(3, 1, np.random.default_rng(0), bias=True),
+    )
     flat = FlatParameters(model)
     assert list(flat.places) == ["a.weight", "b.weight", "a.bias", "b.bias"]
     rest = flat.split(np.arange(4.0), start=flat.vectors.start)

@@ -1,4 +1,4 @@
-"""Optimizers: the formula, the one-pass version, and PyTorch agree; clipping, saving, and gradients that are no numbers."""
+"""Optimizers: formula, one-pass version and PyTorch agree; clipping, saving, and gradients that are no numbers."""
 
 import json
 import math
@@ -47,7 +47,9 @@ def test_every_step_is_that_of_pytorch(name, make):
         set_gradients(module, gradients)
         optimizer.step(rate=rate)
         for parameter, values in expected.items():
-            np.testing.assert_allclose(getattr(module, parameter).data, values, rtol=0, atol=2e-6 if make is Muon else 1e-14)
+            np.testing.assert_allclose(
+                getattr(module, parameter).data, values, rtol=0, atol=2e-6 if make is Muon else 1e-14
+            )
 
 
 @BOTH

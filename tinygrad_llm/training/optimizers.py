@@ -236,8 +236,9 @@ def is_fast(x: Array) -> bool:
 
 
 def sum_of_squares(x: Array) -> float:
-    """Σ x² of a flat array."""
-    return cpu.sum_of_squares(x) if is_fast(x) else float((x * x).sum())
+    """Σ x² of a flat array; infinity where that is too large."""
+    with np.errstate(over="ignore"):
+        return cpu.sum_of_squares(x) if is_fast(x) else float((x * x).sum())
 
 
 def adamw_in_place(p, g, m, v, *, scale, **numbers) -> None:

@@ -22,15 +22,15 @@ MEASURED_SHARE = 0.1  # of the minutes: as long as the speed is being measured
 
 @dataclass
 class Pace:
-    """The length of one run. Times in seconds, evaluations and saving apart from steps.
+    """The length of one run.
 
-    total: steps of the whole run, None before anything was measured. is_final: whether `total` may still change.
+    total: steps of the whole run, None before anything was measured. is_final: whether `total` stays as it is.
+    evaluation_seconds: what all `evaluations` so far have taken.
     """
 
     settings: TrainingSettings
     total: int | None
     is_final: bool
-    step_seconds: float = 0.0
     evaluation_seconds: float = 0.0
     evaluations: int = 0
 
@@ -56,24 +56,28 @@ class Pace:
         self.evaluation_seconds += seconds
         self.evaluations += 1
 
-    def stepped(self, steps: int, seconds: float, elapsed: float) -> None:
-        """Take note of one step, the last of `steps` so far, that took `seconds`; work out the total if it is open."""
-        self.step_seconds += seconds
+    def stepped(self, steps: int, elapsed: float) -> None:
+        """Take note that `steps` steps are done after `elapsed` seconds; work out the total if it is open."""
         if self.is_final:
             return
         # An evaluation costs its time every `eval_every` steps, and once more at the end.
         evaluation = self.evaluation_seconds / max(1, self.evaluations)
-        per_step = self.step_seconds / steps + evaluation / self.settings.eval_every
+        per_step = (elapsed - self.evaluation_seconds) / steps + evaluation / self.settings.eval_every
         self.total = steps + max(0, int((self.budget - elapsed - evaluation) / per_step))
         self.is_final = elapsed >= MEASURED_SHARE * self.budget
 
     def state(self) -> dict[str, Any]:
-        """Everything but the settings, for JSON."""
+        """Everything but the settings, and the budget that it was made for: for JSON."""
         values = asdict(self)
         del values["settings"]
-        return values
+        return values | {"budget": [self.settings.steps, self.settings.minutes]}
 
     @classmethod
     def from_state(cls, settings: TrainingSettings, state: dict[str, Any]) -> Pace:
-        """The pace of a run that goes on."""
-        return cls(settings, **state)
+        """The pace as `state` gave it; if the budget has changed since then, the length is open again."""
+        values = dict(state)
+        budget = values.pop("budget")
+        pace = cls(settings, **values)
+        if budget != [settings.steps, settings.minutes]:
+            pace.total, pace.is_final = settings.steps, settings.steps is not None
+        return pace

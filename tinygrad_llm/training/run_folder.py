@@ -20,6 +20,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,18 +86,18 @@ class RunFolder:
         with disk_errors(path):
             remove_run(path)
             (path / "checkpoints").mkdir(parents=True, exist_ok=True)
-        values = {
-            "kind": KIND,
-            "format": FORMAT,
-            "version": __version__,
-            "model": config.to_dict(),
-            "training": settings.to_dict(),
-            "source": source or {},
-        }
         # First of all files, so that a folder left half made is known as a run's and can be overwritten.
-        atomic_write_bytes(path / "config.json", json.dumps(values, indent=2).encode() + b"\n")
+        write_config(path, config, settings, source or {})
         tokenizer.save(path / "tokenizer.json")
         return cls(path)
+
+    def change_budget(self, *, steps: int | None = None, minutes: float | None = None) -> None:
+        """Give the run another length, and write that down; minutes count from its beginning.
+
+        The schedule of the learning rate is stretched to the new length. Raises InputError unless one of them is given.
+        """
+        self.settings = replace(self.settings, steps=steps, minutes=minutes)
+        write_config(self.path, self.config, self.settings, self.source)
 
     @property
     def checkpoints(self) -> Path:
@@ -118,10 +119,9 @@ class RunFolder:
         with disk_errors(path):
             data = path.read_bytes()
         try:
-            weights = load(data)
+            return Transformer(self.config).load_state(load(data)), tokenizer
         except (SafetensorError, ValueError, KeyError) as error:
             raise InputError(f"{path} is damaged ({error}). Resume the run, which writes it again.") from error
-        return Transformer(self.config, self.settings.seed).load_state(weights), tokenizer
 
     def save_model(self, weights: dict[str, np.ndarray]) -> None:
         """Write model.safetensors. Raises MachineError when the disk is full or cannot be written."""
@@ -194,6 +194,19 @@ def is_run(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(values, dict) and values.get("kind") == KIND
+
+
+def write_config(path: Path, config: TransformerConfig, settings: TrainingSettings, source: dict[str, Any]) -> None:
+    """Write config.json. Raises MachineError when the disk is full or cannot be written."""
+    values = {
+        "kind": KIND,
+        "format": FORMAT,
+        "version": __version__,
+        "model": config.to_dict(),
+        "training": settings.to_dict(),
+        "source": source,
+    }
+    atomic_write_bytes(path / "config.json", json.dumps(values, indent=2).encode() + b"\n")
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -158,7 +158,7 @@ class Trainer:
             result = train_step(self.model, self.optimizer, batches, rate=rate, clip=settings.clip, rng=self.rng)
             self.step += 1
             seconds = self.clock() - began
-            self.pace.stepped(self.step, seconds, self.elapsed)
+            self.pace.stepped(self.step, self.elapsed)
             self.losses_since = (self.losses_since[0] + result.loss, self.losses_since[1] + 1)
             assert self.pace.total is not None, "after a step there is an estimate"
             event = Stepped(

@@ -1,0 +1,153 @@
+"""Checkpoints: they come back as they were, damage is noticed wherever it is, and two are kept."""
+
+import errno
+import json
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import load_file
+
+from tinygrad_llm.errors import InputError, MachineError
+from tinygrad_llm.training.checkpoints import (
+    Checkpoint,
+    list_checkpoints,
+    newest_checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+)
+
+
+def example(step=3):
+    rng = np.random.default_rng(step)
+    arrays = {
+        "model/w": rng.standard_normal((3, 4)).astype(np.float32),
+        "optimizer/steps": np.asarray(step, np.int64),
+        "optimizer/first/w": rng.standard_normal((3, 4)),
+        "empty": np.zeros((0,), np.float32),
+    }
+    return Checkpoint(step, arrays, {"rng": rng.bit_generator.state, "step": step, "text": 'é "quoted"\n'})
+
+
+def same(a, b):
+    return (
+        a.step == b.step
+        and a.state == b.state
+        and a.arrays.keys() == b.arrays.keys()
+        and all(np.array_equal(a.arrays[n], b.arrays[n]) and a.arrays[n].dtype == b.arrays[n].dtype for n in a.arrays)
+    )
+
+
+def test_it_comes_back_as_it_was(tmp_path):
+    path = write_checkpoint(tmp_path, example())
+    assert path == tmp_path / "step-00000003.safetensors"
+    assert same(read_checkpoint(path), example())
+    assert set(load_file(path)) == set(example().arrays)  # any reader of safetensors can look inside
+
+
+def test_random_numbers_go_on_after_json(tmp_path):
+    rng = np.random.Generator(np.random.PCG64(5))
+    rng.random(3, dtype=np.float32)  # leaves half of a 64-bit number behind
+    path = write_checkpoint(tmp_path, Checkpoint(1, {}, {"rng": rng.bit_generator.state}))
+    other = np.random.Generator(np.random.PCG64(0))
+    other.bit_generator.state = read_checkpoint(path).state["rng"]
+    assert np.array_equal(other.random(5, dtype=np.float32), rng.random(5, dtype=np.float32))
+
+
+def test_the_last_two_are_kept(tmp_path):
+    for step in (5, 10, 90, 100):
+        write_checkpoint(tmp_path, example(step))
+    assert [path.name for path in list_checkpoints(tmp_path)] == [
+        "step-00000100.safetensors",
+        "step-00000090.safetensors",
+    ]
+
+
+def test_newer_ones_go_when_the_run_goes_on_from_an_older_one(tmp_path):
+    for step in (100, 200):
+        write_checkpoint(tmp_path, example(step))
+    write_checkpoint(tmp_path, example(150))
+    assert [path.name for path in list_checkpoints(tmp_path)] == [
+        "step-00000150.safetensors",
+        "step-00000100.safetensors",
+    ]
+
+
+def test_other_files_in_the_folder_stay(tmp_path):
+    (tmp_path / "notes.safetensors").write_bytes(b"mine")
+    for step in (1, 2, 3):
+        write_checkpoint(tmp_path, example(step))
+    assert (tmp_path / "notes.safetensors").read_bytes() == b"mine"
+
+
+@given(data=st.data())
+def test_a_flipped_bit_is_noticed_wherever_it_is(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("flip")
+    path = write_checkpoint(folder, example())
+    content = bytearray(path.read_bytes())
+    position = data.draw(st.integers(0, len(content) - 1))
+    content[position] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(content)
+    try:
+        assert same(read_checkpoint(path), example())  # a space turned into another, say
+    except InputError as error:
+        assert "is damaged" in str(error)
+
+
+def test_every_bit_of_the_arrays_counts(tmp_path):
+    path = write_checkpoint(tmp_path, example())
+    whole = path.read_bytes()
+    data_starts = 8 + int.from_bytes(whole[:8], "little")
+    for position in range(data_starts, len(whole)):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="wrong checksum"):
+            read_checkpoint(path)
+
+
+def test_a_truncated_file_is_noticed_at_every_length(tmp_path):
+    path = write_checkpoint(tmp_path, example())
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(InputError, match="is damaged"):
+            read_checkpoint(path)
+
+
+def test_a_file_of_another_program_is_no_checkpoint(tmp_path):
+    path = tmp_path / "step-00000001.safetensors"
+    header = json.dumps({"__metadata__": {"format": "pt"}}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(InputError, match="is damaged"):
+        read_checkpoint(path)
+
+
+def test_a_damaged_newest_falls_back_to_the_one_before(tmp_path):
+    assert newest_checkpoint(tmp_path) == (None, None, ())
+    old, new = (write_checkpoint(tmp_path, example(step)) for step in (1, 2))
+    assert newest_checkpoint(tmp_path)[0] == new
+    new.write_bytes(new.read_bytes()[:-5])
+    path, checkpoint, damaged = newest_checkpoint(tmp_path)
+    assert path == old and same(checkpoint, example(1))
+    assert len(damaged) == 1 and "step-00000002.safetensors is damaged" in damaged[0]
+    old.write_bytes(b"")
+    with pytest.raises(InputError, match=r"no checkpoint in .* can be read: .*00000002.*00000001.*--overwrite"):
+        newest_checkpoint(tmp_path)
+
+
+def test_a_full_disk_leaves_the_older_ones_alone(tmp_path, monkeypatch):
+    for step in (1, 2):
+        write_checkpoint(tmp_path, example(step))
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(MachineError, match="the disk is full"):
+        write_checkpoint(tmp_path, example(3))
+    monkeypatch.undo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"step-0000000{step}.safetensors" for step in (1, 2)]
+    assert same(newest_checkpoint(tmp_path)[1], example(2))
