@@ -242,6 +242,9 @@ def first_order(
     if coarse is not None:
         because = "the op computes in less than float64; its rounding is larger than the change that is measured."
         return [replace(finding, diagnosis="float32 too coarse", because=because, op=coarse)]
+    if not np.isfinite(numeric):
+        because = "moving the inputs in a random direction leaves the region where the function is defined."
+        return [replace(finding, diagnosis="not differentiable", because=because)]
     because = "every op is right by itself; the function leaves the graph: detach, .data, .numpy() or no_grad."
     return [replace(finding, diagnosis="graph cut", because=because)]
 

@@ -166,7 +166,7 @@ def recorded(
 
 def explain(error: Exception, name: str, arrays: Sequence[Any], options: dict[str, Any]) -> NoReturn:
     """Raise `error` again with the op's name and what it was given."""
-    given = ", ".join(f"{x.dtype}{list(x.shape)}" if hasattr(x, "shape") else repr(x) for x in arrays)
+    given = ", ".join(map(described, arrays))
     chosen = "".join(f", {key}={value!r}" for key, value in options.items() if not hasattr(value, "shape"))
     devices = sorted({device_of(x) for x in arrays if getattr(x, "ndim", 0)})
     if len(devices) > 1:
@@ -176,6 +176,13 @@ def explain(error: Exception, name: str, arrays: Sequence[Any], options: dict[st
         ) from error
     kind = type(error) if type(error) in (ValueError, IndexError, TypeError, InputError) else ValueError
     raise kind(f"{name}({given}{chosen}): {error}") from error
+
+
+def described(x: Any) -> str:
+    """An argument as an error shows it: "float32[2, 3]" for an array, those in brackets for a list of arrays."""
+    if isinstance(x, tuple | list):
+        return f"[{', '.join(map(described, x))}]"
+    return f"{x.dtype}{list(x.shape)}" if hasattr(x, "shape") else repr(x)
 
 
 class Fused:

@@ -143,7 +143,8 @@ def reduce_losses(total: Tensor, targets: Array, reduction: str) -> Tensor:
     if reduction == "sum":
         return total
     if reduction == "mean":
-        return total * (1.0 / max(1, int((targets >= 0).sum())))
+        count = array_module(targets).maximum((targets >= 0).sum(), 1)  # stays on the device
+        return total / count.astype(total.dtype)
     raise InputError(f"reduction must be 'mean' or 'sum', it was {reduction!r}.")
 
 

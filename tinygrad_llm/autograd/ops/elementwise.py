@@ -4,6 +4,8 @@ Each rule is the derivative from the calculus book times the incoming gradient g
 A kink (abs at 0, maximum where both are equal) has no derivative; the rule takes the middle of the two sides.
 """
 
+import math
+
 from tinygrad_llm.autograd.ops.composite import composite
 from tinygrad_llm.autograd.ops.shape import is_number, unbroadcast
 from tinygrad_llm.autograd.primitive import primitive
@@ -133,10 +135,9 @@ def power(x, y):
 def power_vjp(g, out, x, y):
     if is_number(y):
         return (None if y == 0 else g if y == 1 else g * (y * power(x, y - 1))), None
-    base = where(x > 0, x, 1.0)
-    dy = unbroadcast(g * out * log(base), y)
     if is_number(x):
-        return None, dy
+        return None, g * out * (math.log(x) if x > 0 else 0.0)
+    dy = unbroadcast(g * out * log(where(x > 0, x, 1.0)), y)
     lowered = where(y == 0, 1.0, y - 1.0)  # at y = 0 the slope is 0 · x^-1: 0, also where x is 0
     return unbroadcast(g * (y * power(x, lowered)), x), dy
 

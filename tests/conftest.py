@@ -1,0 +1,41 @@
+"""Options of the whole test suite, and the directory itself on the path: tests share `ops_table` and `strict_array`."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.append(str(Path(__file__).parent))
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--array", choices=("numpy", "cupy"), default="numpy", help="the arrays that the tests of the ops run on"
+    )
+
+
+def pytest_configure(config):
+    if config.getoption("--array") == "cupy":
+        pytest.importorskip("cupy", reason="--array=cupy needs the package cupy")
+
+
+@pytest.fixture(scope="session")
+def to_array(request):
+    """A function that makes a NumPy array (or those in a tuple, list or dict) the kind of array under test."""
+    asarray = np.array
+    if request.config.getoption("--array") == "cupy":
+        import cupy
+
+        asarray = cupy.asarray
+
+    def convert(x):
+        if isinstance(x, np.ndarray):
+            return asarray(x)
+        if isinstance(x, tuple | list):
+            return type(x)(map(convert, x))
+        if isinstance(x, dict):
+            return {key: convert(value) for key, value in x.items()}
+        return x
+
+    return convert
