@@ -137,7 +137,7 @@ class LineDisplay(Display):
         """Nothing: samples.txt has it."""
 
     def show_end(self, event: Finished, prompt: str, page: str, what_next: Sequence[tuple[str, str]]) -> None:
-        lines = [result(event), *(f"{aim}: {command}" for aim, command in what_next)]
+        lines = [" ".join(result(event)), *(f"{aim}: {command}" for aim, command in what_next)]
         self.console.print(Text("\n".join(lines)), soft_wrap=True)
 
 
@@ -174,21 +174,22 @@ class LiveDisplay(Display):
         table.add_column(style=QUIET)
         for aim, command in what_next:
             table.add_row(aim, Text(command, VALUE))
-        self.console.print(Panel(Group(Text(result(event)), "", table), border_style=ACCENT, padding=(1, 2)))
+        self.console.print(Panel(Group(Text("\n".join(result(event))), "", table), border_style=ACCENT, padding=(1, 2)))
 
 
-def result(event: Finished) -> str:
-    """One or two sentences: how good the model is."""
-    sentence = (
-        f"Trained {event.step:,} steps in {clock(event.elapsed)}. "
-        f"A byte of text it has never seen costs it {event.bits_per_byte:.3f} bits; 8 is knowing nothing."
-    )
+def result(event: Finished) -> list[str]:
+    """How good the model is, in sentences."""
+    sentences = [
+        f"Trained {event.step:,} steps in {clock(event.elapsed)}.",
+        f"On text it has never seen it needs {event.bits_per_byte:.3f} bits per byte; knowing nothing is 8.",
+    ]
     if event.best_step < event.step:
-        sentence += (
-            f"\nIt was best after step {event.best_step:,}, with {event.best_bits_per_byte:.3f} bits: since then it "
-            "has learned its text by heart. Train it on more text, for a shorter time or with dropout."
-        )
-    return sentence
+        sentences += [
+            f"It was best after step {event.best_step:,}, with {event.best_bits_per_byte:.3f} bits: "
+            "since then it has learned its text by heart.",
+            "Train it on more text, for a shorter time, or with dropout.",
+        ]
+    return sentences
 
 
 def writing(prompt: str, text: str) -> Padding:

@@ -24,13 +24,13 @@ from rich.console import Console
 from rich.text import Text
 
 from tinygrad_llm.backend import DEVICES, import_cupy
-from tinygrad_llm.cli.display import clock, training_display
+from tinygrad_llm.cli.display import QUIET, clock, training_display
 from tinygrad_llm.errors import InputError, MachineError
 from tinygrad_llm.hub.assets import SHAKESPEARE, fetch
 from tinygrad_llm.language_model import LanguageModel
 from tinygrad_llm.nn.config import TransformerConfig
 from tinygrad_llm.nn.transformer import Transformer
-from tinygrad_llm.text.batches import Batches, ValidationWindows, validation_windows
+from tinygrad_llm.text.batches import ValidationWindows, validation_windows
 from tinygrad_llm.text.corpus import Corpus, Document, read_texts, shakespeare
 from tinygrad_llm.text.tokenizer import Tokenizer
 from tinygrad_llm.training.events import Evaluated, Finished, Stepped
@@ -91,7 +91,7 @@ def train(
     overwrite: Annotated[bool, option("Replace the run in the folder.", RUN, "--overwrite")] = False,
     device: Annotated[str, option("cpu, or cuda: an NVIDIA GPU.", RUN)] = "cpu",
     seed: Annotated[int, option("Of the first weights, the order of the text, the dropout.", RUN)] = TRAINING.seed,
-    minutes: Annotated[float | None, option("Train this long.", BUDGET)] = TRAINING.minutes,
+    minutes: Annotated[float | None, option("Train this long (a resumed run: all in all).", BUDGET)] = TRAINING.minutes,
     steps: Annotated[int | None, option("Train for so many steps, however long they take.", BUDGET)] = TRAINING.steps,
     eval_every: Annotated[int, option("Measure and show a sample every so many steps.", BUDGET)] = TRAINING.eval_every,
     model: Annotated[str, option("gpt2 or llama.", NETWORK)] = MODEL,
@@ -122,12 +122,15 @@ def train(
     given = options_given(command)
     if "steps" in given and "minutes" not in given:
         minutes = None
+    if "minutes" in given and "steps" not in given:
+        steps = None
     console = Console(highlight=False)
     folder = out or default_folder(texts or [])
     check_device(device)
     if resume:
         check_may_change(given)
-        trainer, corpus = resumed_run(console, folder, texts, device)
+        budget = {"steps": steps, "minutes": minutes} if given & {"steps", "minutes"} else {}
+        trainer, corpus = resumed_run(console, folder, texts or [], budget, device)
     else:
         shape = {"context": context, "layers": layers, "heads": heads, "kv_heads": kv_heads, "width": width}
         config = kind_of_model(model)(vocab_size=vocab_size, dropout=dropout, **shape)
@@ -235,12 +238,21 @@ def new_run(
     return Trainer(run, Transformer(config, settings.seed).to(device), tokens, validation), corpus
 
 
-def resumed_run(console: Console, folder: Path, texts: Sequence[Path] | None, device: str) -> tuple[Trainer, Corpus]:
-    """The run in the folder, about to go on from its last checkpoint."""
+def resumed_run(
+    console: Console, folder: Path, texts: Sequence[Path], budget: dict[str, Any], device: str
+) -> tuple[Trainer, Corpus]:
+    """The run in the folder, about to go on from its last checkpoint.
+
+    texts: where its text is now, if it was moved. budget: "steps" and "minutes" of the whole run, if they change.
+    """
     run = RunFolder(folder)
+    if not texts and "texts" not in run.source:
+        raise InputError(f"{folder} does not say where its text is. Name it: tinygrad-llm train TEXT --resume.")
     tokenizer = run.load_tokenizer()
     corpus = read_corpus(console, texts or [Path(text) for text in run.source["texts"]])
     tokens, validation = prepare(console, corpus, tokenizer, run.config, run.settings)
+    if budget:
+        run.change_budget(**budget)
     return Trainer(run, Transformer(run.config, run.settings.seed).to(device), tokens, validation), corpus
 
 
@@ -264,7 +276,12 @@ def prepare(
         f"Tokenizer: {tokenizer.vocab_size:,} tokens of {size / max(1, len(tokens)):.2f} bytes on average; "
         f"the training text has {len(tokens):,} of them.",
     )
-    Batches(tokens, settings.batch, config.context, settings.seed)  # refuses a text that is too short
+    for part, ids in (("training", tokens), ("held-out", held_out)):
+        if len(ids) <= config.context:
+            raise InputError(
+                f"the {part} text has {len(ids)} tokens, and a context of {config.context} needs at least "
+                f"{config.context + 1}. Give more text, or a smaller --context."
+            )
     return tokens, validation_windows(held_out, config.context, settings.eval_windows, token_lengths(tokenizer))
 
 
@@ -318,7 +335,7 @@ def follow(console: Console, trainer: Trainer, corpus: Corpus) -> None:
 
 def prompts(run: RunFolder, corpus: Corpus) -> tuple[str, str]:
     """What the model is asked to go on from in samples, and something to ask `tinygrad-llm next`."""
-    if not run.source["texts"]:
+    if run.source.get("texts") == []:
         return "ROMEO:", "To be, or not to"
     return "", " ".join(corpus.validation_text.split()[:4])
 
@@ -332,8 +349,8 @@ def draw_learning_curve(run: RunFolder, finished: Finished) -> None:
     events = [EVENTS[line.pop("event")](**line) for line in lines]
     config = run.config
     subtitle = (
-        f"{parameter_count(config):,} parameters: {config.layers} layers of width {config.width}, "
-        f"context {config.context}, {config.vocab_size:,} tokens in the vocabulary; trained in {clock(finished.elapsed)}"
+        f"{parameter_count(config):,} parameters: {config.layers} layers of width {config.width}, context "
+        f"{config.context}, {config.vocab_size:,} tokens in the vocabulary; trained in {clock(finished.elapsed)}"
     )
     figure = learning_curve(events, f"How {run.path.resolve().name} learned", subtitle, config.vocab_size)
     save_picture(figure, run.path / "loss.png")
@@ -356,5 +373,7 @@ def shell(*arguments: str) -> str:
 
 
 def say(console: Console, text: str) -> None:
-    """Print plain text; lines are broken for a terminal only."""
-    console.print(Text(text), soft_wrap=not console.is_terminal)
+    """Print text, what stands before a colon in quiet colour; lines are broken for a terminal only."""
+    words = Text(text)
+    words.highlight_regex(r"(?m)^[^:.]+:", QUIET)
+    console.print(words, soft_wrap=not console.is_terminal)
