@@ -10,7 +10,6 @@ import tinygrad_llm as tg
 from tinygrad_llm.cli import main as main_module
 from tinygrad_llm.cli.generate import CONTROL_PICTURES
 from tinygrad_llm.cli.main import app, main
-from tinygrad_llm.errors import InputError
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.training.run_folder import RunFolder
 from tinygrad_llm.training.settings import TrainingSettings
@@ -121,10 +120,13 @@ def test_next_shows_as_many_as_asked(folder):
         (["--stop", ""], "stop must be"),
     ],
 )
-def test_values_that_cannot_be_end_before_anything_is_written(folder, arguments, message, capsys):
-    with pytest.raises(InputError, match=message):
-        run("generate", folder, "O", "--seed", "1", *arguments)
-    assert capsys.readouterr().out == ""
+def test_values_that_cannot_be_are_all_that_is_said(folder, arguments, message, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["tinygrad-llm", "generate", folder, "O", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    said = capsys.readouterr()
+    assert stopped.value.code == 2
+    assert said.err.startswith(f"Error: {message}") and said.err.count("\n") == 1 and said.out == ""
 
 
 @pytest.mark.parametrize("arguments", [["--seed", "-1"], ["--max-tokens", "0"], ["--samples", "0"], ["--top-k", "x"]])

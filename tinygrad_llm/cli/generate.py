@@ -25,21 +25,19 @@ def generate(
 ) -> None:
     """Let a trained model go on writing after PROMPT."""
     model = LanguageModel.load(run)
-    if seed is None:
-        seed = chosen_seed() if temperature > 0 else 0  # at 0 nothing is left to chance
-    for sample in range(samples):
+    first = secrets.randbelow(1_000_000) if seed is None else seed
+    # All of them are made before anything is written, so that a mistake in the options is the only thing said.
+    texts = [
+        model.stream(prompt, max_tokens, temperature, top_k, top_p, min_p, first + sample, stop or ())
+        for sample in range(samples)
+    ]
+    if seed is None and temperature > 0:  # at 0 nothing is left to chance
+        typer.secho(f"seed {first} (the same text again: --seed {first})", dim=True, err=True)
+    for sample, pieces in enumerate(texts):
         if samples > 1:
-            typer.secho(f"--- {sample + 1} of {samples}, seed {seed + sample} ---", dim=True)
-        pieces = model.stream(prompt, max_tokens, temperature, top_k, top_p, min_p, seed + sample, stop or ())
+            typer.secho(f"--- {sample + 1} of {samples}, seed {first + sample} ---", dim=True)
         typer.secho(prompt, bold=True, nl=False)
         write(pieces)
-
-
-def chosen_seed() -> int:
-    """A seed by chance, told on the side (stderr) so that the text can be had again."""
-    seed = secrets.randbelow(1_000_000)
-    typer.secho(f"seed {seed} (the same text again: --seed {seed})", dim=True, err=True)
-    return seed
 
 
 def write(pieces: Iterable[str]) -> None:
