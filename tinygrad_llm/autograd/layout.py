@@ -7,7 +7,8 @@ The method of Sugiyama, Tagawa and Toda (1981), in four steps:
    the fewest crossings;
 4. each box moves towards the middle of its neighbours, as far as the order and the widths allow. That is a
    least-squares problem with an order to keep, which pooling neighbours solves exactly (isotonic regression,
-   Ayer et al. 1955).
+   Ayer et al. 1955). Boxes without inputs count little here, so that the chain of ops runs straight down and they
+   stand beside it.
 
 Comes before: nothing; it knows boxes and edges only. Comes after: `graph`, which draws.
 """
@@ -18,11 +19,12 @@ import bisect
 from itertools import pairwise
 from typing import NamedTuple
 
-SWEEPS = 12  # of step 3 and of step 4; more change nothing that one can see
+ORDER_SWEEPS, PLACE_SWEEPS = 12, 60  # of steps 3 and 4; more change nothing that one can see
 GAP = 22.0  # between boxes side by side, in pixels
 LAYER_GAP = 38.0  # between layers
 BEND_WIDTH = 8.0
-BEND_PULL = 4.0  # how much harder than a box a bend pulls towards its neighbours: long edges come out straight
+SOURCE_WEIGHT = 0.1  # how much an edge from a box without inputs pulls, compared with any other
+BEND_WEIGHT, BENDS_WEIGHT = 2.0, 8.0  # an edge from a box to a bend, and between bends: long edges come out straight
 
 Point = tuple[float, float]
 
@@ -113,7 +115,7 @@ def ordered(layer_of: list[int], paths: list[list[int]]) -> list[list[int]]:
     for i in first_order(len(layer_of), above):
         rows[layer_of[i]].append(i)
     best, fewest = rows, crossings(rows, below)
-    for sweep in range(SWEEPS):
+    for sweep in range(ORDER_SWEEPS):
         rows = [list(row) for row in rows]
         if sweep % 2 == 0:
             for other, row in pairwise(rows):
@@ -170,15 +172,27 @@ def placed(rows: list[list[int]], paths: list[list[int]], widths: list[float], b
     for row in rows:
         for a, b in pairwise(row):
             xs[b] = xs[a] + (widths[a] + widths[b]) / 2 + GAP
-    for sweep in range(2 * SWEEPS):
+    for sweep in range(PLACE_SWEEPS):
         for row in rows if sweep % 2 == 0 else reversed(rows):
-            joined = [(above[i] + below[i]) for i in row]
-            wanted = [mean([xs[j] for j in js], xs[i]) for i, js in zip(row, joined, strict=True)]
-            pulls = [BEND_PULL if i in bends else float(max(1, len(js))) for i, js in zip(row, joined, strict=True)]
-            for i, x in zip(row, spread(wanted, pulls, [widths[i] for i in row]), strict=True):
+            pulls = [[weight(i, j, above, bends) for j in above[i] + below[i]] for i in row]
+            wanted = [middle([xs[j] for j in above[i] + below[i]], p, xs[i]) for i, p in zip(row, pulls, strict=True)]
+            places = spread(wanted, [sum(p, SOURCE_WEIGHT) for p in pulls], [widths[i] for i in row])
+            for i, x in zip(row, places, strict=True):
                 xs[i] = x
     left = min(x - w / 2 for x, w in zip(xs, widths, strict=True))
     return [x - left for x in xs]
+
+
+def weight(i: int, j: int, above: list[list[int]], bends: set[int]) -> float:
+    """How strongly the edge between i and j pulls."""
+    if i in bends or j in bends:
+        return BENDS_WEIGHT if i in bends and j in bends else BEND_WEIGHT
+    return 1.0 if above[i] and above[j] else SOURCE_WEIGHT
+
+
+def middle(xs: list[float], weights: list[float], default: float) -> float:
+    """The weighted mean of xs; `default` if there are none."""
+    return sum(w * x for w, x in zip(weights, xs, strict=True)) / sum(weights) if xs else default
 
 
 def mean(values: list[float], default: float) -> float:

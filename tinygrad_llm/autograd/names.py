@@ -12,13 +12,13 @@ from typing import Any
 from tinygrad_llm.autograd.tensor import Tensor
 
 
-def variables(depth: int) -> dict[str, Tensor]:
-    """The tensors that the function `depth` calls above the caller of this one can name, locals before globals.
+def variables(depth: int) -> dict[str, Any]:
+    """The tensors and arrays that a function can name, its locals before its globals; `depth` 0 is the caller's caller.
 
     Those in a list or a dictionary are named `blocks[0]` and `heads['q']`.
     """
-    frame = sys._getframe(depth + 1)
-    found: dict[str, Tensor] = {}
+    frame = sys._getframe(depth + 2)
+    found: dict[str, Any] = {}
     for scope in (frame.f_globals, frame.f_locals):
         for name, value in scope.items():
             if not name.startswith("_"):
@@ -26,15 +26,20 @@ def variables(depth: int) -> dict[str, Tensor]:
     return found
 
 
-def named(name: str, value: Any) -> dict[str, Tensor]:
-    """`value` under `name` if it is a tensor, or its members if it is a list, tuple or dictionary of tensors."""
-    if isinstance(value, Tensor):
+def named(name: str, value: Any) -> dict[str, Any]:
+    """`value` under `name` if it is a tensor or an array, or its members if it is a list or dictionary of such."""
+    if has_values(value):
         return {name: value}
     if isinstance(value, list | tuple):
-        return {f"{name}[{i}]": x for i, x in enumerate(value) if isinstance(x, Tensor)}
+        return {f"{name}[{i}]": x for i, x in enumerate(value) if has_values(x)}
     if isinstance(value, dict):
-        return {f"{name}[{key!r}]": x for key, x in value.items() if isinstance(x, Tensor)}
+        return {f"{name}[{key!r}]": x for key, x in value.items() if has_values(x)}
     return {}
+
+
+def has_values(x: Any) -> bool:
+    """Whether x is a tensor, or an array of any library (and not, say, the class of one)."""
+    return hasattr(x, "shape") and hasattr(x, "dtype") and not isinstance(x, type)
 
 
 class Names:
