@@ -1,5 +1,6 @@
 """The length of a run: given in steps, or found from the clock and then fixed."""
 
+import dataclasses
 import json
 
 import pytest
@@ -61,3 +62,15 @@ def test_json_gives_it_back():
     for until in (3, 20):
         pace, _ = minutes_run(until=until)
         assert Pace.from_state(pace.settings, json.loads(json.dumps(pace.state()))) == pace
+
+
+def test_another_budget_is_another_length():
+    minutes, _ = minutes_run(until=20)
+    state = minutes.state()
+    assert Pace.from_state(TrainingSettings(steps=50), state) == dataclasses.replace(
+        minutes, settings=TrainingSettings(steps=50), total=50, is_final=True
+    )
+    longer = Pace.from_state(dataclasses.replace(minutes.settings, minutes=2.0), state)
+    assert (longer.total, longer.is_final) == (None, False)
+    longer.stepped(21, elapsed=15.0)
+    assert longer.is_final and 1.9 * minutes.total < longer.total < 2.3 * minutes.total

@@ -88,6 +88,14 @@ def test_a_finished_run_is_finished(train, tiny):
     assert again.resumed.step == again.step == STEPS
 
 
+def test_a_finished_run_can_be_prolonged(train, tiny):
+    finished = train("run", tiny.gpt2(), settings())
+    finished.run_folder.change_budget(steps=STEPS + 3)
+    longer = train("run")
+    assert (longer.resumed.step, longer.step) == (STEPS, STEPS + 3)
+    assert [line["step"] for line in longer.run_folder.metrics() if line["event"] == "step"] == [*range(1, STEPS + 4)]
+
+
 def test_a_damaged_newest_checkpoint_costs_steps_and_nothing_else(train, tiny, world):
     config = tiny.llama(dropout=0.1)
     reference = train("whole", config, settings())

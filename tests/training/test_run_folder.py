@@ -1,5 +1,6 @@
 """The folder of a run: nothing of the user's is overwritten, and everything that can be wrong with it is said."""
 
+import dataclasses
 import errno
 import json
 import os
@@ -88,6 +89,16 @@ def test_a_file_is_no_folder(tmp_path, world, tiny):
     with pytest.raises(InputError, match="there is no folder"):
         RunFolder(tmp_path / "file")
     check_free(tmp_path / "new", overwrite=False)
+
+
+def test_the_budget_can_be_changed(run):
+    run.change_budget(steps=20)
+    assert RunFolder(run.path).settings == dataclasses.replace(SETTINGS, steps=20)
+    run.change_budget(minutes=1.5)
+    assert RunFolder(run.path).settings == dataclasses.replace(SETTINGS, steps=None, minutes=1.5)
+    assert RunFolder(run.path).source == {"texts": ["a.txt"]}
+    with pytest.raises(InputError, match="either steps or minutes"):
+        run.change_budget()
 
 
 def change_config(run, **changes):

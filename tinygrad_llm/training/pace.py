@@ -12,7 +12,7 @@ Comes before: `settings`. Comes after: `trainer`.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from tinygrad_llm.training.settings import TrainingSettings
@@ -67,17 +67,20 @@ class Pace:
         self.is_final = elapsed >= MEASURED_SHARE * self.budget
 
     def state(self) -> dict[str, Any]:
-        """Everything but the settings, and the budget that it was made for: for JSON."""
-        values = asdict(self)
-        del values["settings"]
-        return values | {"budget": [self.settings.steps, self.settings.minutes]}
+        """What it needs to go on, for JSON."""
+        return {
+            "minutes": self.settings.minutes,
+            "total": self.total,
+            "is_final": self.is_final,
+            "evaluation_seconds": self.evaluation_seconds,
+            "evaluations": self.evaluations,
+        }
 
     @classmethod
     def from_state(cls, settings: TrainingSettings, state: dict[str, Any]) -> Pace:
-        """The pace as `state` gave it; if the budget has changed since then, the length is open again."""
-        values = dict(state)
-        budget = values.pop("budget")
-        pace = cls(settings, **values)
-        if budget != [settings.steps, settings.minutes]:
-            pace.total, pace.is_final = settings.steps, settings.steps is not None
+        """The pace of a run that goes on. If its budget is another one now, its length is worked out anew."""
+        pace = cls.start(settings)
+        pace.evaluation_seconds, pace.evaluations = state["evaluation_seconds"], state["evaluations"]
+        if settings.minutes is not None and settings.minutes == state["minutes"]:
+            pace.total, pace.is_final = state["total"], state["is_final"]
         return pace

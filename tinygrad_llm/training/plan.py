@@ -18,6 +18,7 @@ import numpy as np
 
 from tinygrad_llm.backend import Array, import_cupy, to_numpy
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.kernels.threads import workers
 from tinygrad_llm.nn.config import TransformerConfig
 from tinygrad_llm.training.newton_schulz import ITERATIONS
 from tinygrad_llm.training.settings import TrainingSettings
@@ -104,8 +105,8 @@ def make_plan(
         tokens_per_step=tokens,
         flops_per_step=flops,
         weights=FLOAT * parameters,
-        # In their flat array, and once more while the backward pass is on its way there.
-        gradients=2 * FLOAT * parameters,
+        # In their flat array, and once more in the backward pass of each core, on the way there.
+        gradients=(1 + (workers.cores if device == "cpu" else 1)) * FLOAT * parameters,
         optimizer=optimizer,
         activations=FLOAT * settings.batch * config.context * activations_per_token(config),
         saving=2 * (FLOAT * parameters + optimizer),

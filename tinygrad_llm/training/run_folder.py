@@ -94,7 +94,9 @@ class RunFolder:
     def change_budget(self, *, steps: int | None = None, minutes: float | None = None) -> None:
         """Give the run another length, and write that down; minutes count from its beginning.
 
-        The schedule of the learning rate is stretched to the new length. Raises InputError unless one of them is given.
+        The schedule of the learning rate is stretched to the new length, while the steps that are done stay as they
+        are; so this is not the run that would have had the new length from the start. Raises InputError unless exactly
+        one of them is given.
         """
         self.settings = replace(self.settings, steps=steps, minutes=minutes)
         write_config(self.path, self.config, self.settings, self.source)
