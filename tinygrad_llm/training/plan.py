@@ -25,6 +25,7 @@ from tinygrad_llm.training.settings import TrainingSettings
 
 FLOAT = 4  # bytes of a float32
 MEASURED_SECONDS = 0.25
+LARGEST_SIDE = 4096  # of the matrices that the speed is measured with
 PASSES = 16  # over each number of the activations, forward and backward, beside the matrix products: measured
 
 
@@ -196,10 +197,11 @@ def activations_per_token(config: TransformerConfig) -> int:
 def matmul_rate(config: TransformerConfig, tokens: int, device: str = "cpu") -> float:
     """Floating-point operations per second of (tokens, C) @ (C, F) on this machine, right now, in float32."""
     xp = np if device == "cpu" else import_cupy()
-    tokens = min(tokens, 4096)
-    x, weight = xp.ones((tokens, config.width), xp.float32), xp.ones((config.mlp_width, config.width), xp.float32)
+    # Larger products are no faster, and a model that cannot fit shall be refused rather than measured.
+    tokens, width, hidden = (min(side, LARGEST_SIDE) for side in (tokens, config.width, config.mlp_width))
+    x, weight = xp.ones((tokens, width), xp.float32), xp.ones((hidden, width), xp.float32)
     y = x @ weight.T
-    return 2.0 * tokens * config.width * config.mlp_width * repetitions(lambda: xp.matmul(x, weight.T, out=y), y)
+    return 2.0 * tokens * width * hidden * repetitions(lambda: xp.matmul(x, weight.T, out=y), y)
 
 
 def pass_rate(device: str = "cpu") -> float:
