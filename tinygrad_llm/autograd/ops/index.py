@@ -186,7 +186,7 @@ def add_at(values, *, index, shape):
     xp, index = array_module(values), raw_index(index)
     if repeats_nothing(index):
         out = xp.zeros(shape, values.dtype)
-        out[index] = values
+        out[index] = xp.broadcast_to(values, out[index].shape)
         return out
     positions, rest = places(index, tuple(shape), xp)
     count, width = math.prod(shape[: len(shape) - len(rest)]), math.prod(rest)
@@ -214,14 +214,14 @@ def set_at(x, values, *, index):
     """
     xp, index = array_module(x), raw_index(index)
     flat = x.flatten()  # a copy
+    out = flat.reshape(x.shape)
+    values = xp.broadcast_to(xp.asarray(values, dtype=x.dtype), out[index].shape)
     if repeats_nothing(index):
-        out = flat.reshape(x.shape)
         out[index] = values
         return out
     positions = all_places(index, x.shape, xp)
     is_last = is_last_writer(positions, xp)
-    spread = xp.broadcast_to(xp.asarray(values, dtype=x.dtype), positions.shape)
-    flat[positions[is_last]] = spread[is_last]
+    flat[positions[is_last]] = values[is_last]
     return flat.reshape(x.shape)
 
 

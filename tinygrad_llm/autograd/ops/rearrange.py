@@ -26,7 +26,8 @@ def pad(x, *, pad_width, constant_values=0.0):
     >>> print(y.numpy(), x.grad.numpy())
     [0. 1. 2. 0. 0.] [1. 1.]
     """
-    return array_module(x).pad(x, border(pad_width, x.ndim), constant_values=constant_values)
+    widths = border(pad_width, x.ndim) if x.ndim else pad_width
+    return array_module(x).pad(x, widths, constant_values=constant_values)
 
 
 @pad.vjp
@@ -89,12 +90,19 @@ def tril(x, *, k=0):
     >>> print(y.numpy().tolist(), x.grad.numpy().tolist())
     [[1.0, 0.0], [3.0, 4.0]] [[1.0, 0.0], [1.0, 1.0]]
     """
-    return array_module(x).tril(x, k)
+    return array_module(x).tril(as_matrices(x), k)
 
 
 @tril.vjp
 def tril_vjp(g, out, x, *, k=0):
     return (tril(g, k=k),)
+
+
+def as_matrices(x):
+    """x, if it has rows and columns."""
+    if x.ndim < 2:
+        raise ValueError("a triangle needs at least two axes")
+    return x
 
 
 @primitive
@@ -107,7 +115,7 @@ def triu(x, *, k=0):
     >>> print(y.numpy().tolist(), x.grad.numpy().tolist())
     [[0.0, 2.0], [0.0, 0.0]] [[0.0, 1.0], [0.0, 0.0]]
     """
-    return array_module(x).triu(x, k)
+    return array_module(x).triu(as_matrices(x), k)
 
 
 @triu.vjp

@@ -14,9 +14,9 @@ from tinygrad_llm.autograd.primitive import primitive
 from tinygrad_llm.backend import array_module
 
 
-def with_axis(y, axis, keepdims):
-    """`y`, a reduction over `axis`, with the reduced axes put back as length 1."""
-    return y if axis is None or keepdims else expand_dims(y, axis=axis)
+def with_axis(y, x, axis):
+    """`y`, a reduction of x over `axis`, with the reduced axes put back as length 1, so that it broadcasts with x."""
+    return y if axis is None or y.ndim == x.ndim else expand_dims(y, axis=axis)
 
 
 # --- sums and averages ----------------------------------------------------------------------------------------
@@ -37,7 +37,7 @@ def sum_(x, *, axis=None, keepdims=False):
 
 @sum_.vjp
 def sum_vjp(g, out, x, *, axis=None, keepdims=False):
-    return (broadcast_to(with_axis(g, axis, keepdims), shape=x.shape),)
+    return (broadcast_to(with_axis(g, x, axis), shape=x.shape),)
 
 
 @primitive
@@ -55,7 +55,7 @@ def mean(x, *, axis=None, keepdims=False):
 
 @mean.vjp
 def mean_vjp(g, out, x, *, axis=None, keepdims=False):
-    share = with_axis(g, axis, keepdims) * (1.0 / max(1, length(x.shape, axis)))
+    share = with_axis(g, x, axis) * (1.0 / max(1, length(x.shape, axis)))
     return (broadcast_to(share, shape=x.shape),)
 
 
@@ -77,7 +77,7 @@ def var(x, *, axis=None, ddof=0, keepdims=False):
 @var.vjp
 def var_vjp(g, out, x, *, axis=None, ddof=0, keepdims=False):
     centred = x - mean(x, axis=axis, keepdims=True)
-    return (with_axis(g, axis, keepdims) * (2.0 / freedom(x, axis, ddof)) * centred,)
+    return (with_axis(g, x, axis) * (2.0 / freedom(x, axis, ddof)) * centred,)
 
 
 @primitive
@@ -96,8 +96,8 @@ def std(x, *, axis=None, ddof=0, keepdims=False):
 @std.vjp
 def std_vjp(g, out, x, *, axis=None, ddof=0, keepdims=False):
     centred = x - mean(x, axis=axis, keepdims=True)
-    spread = with_axis(where(out == 0, 1.0, out), axis, keepdims)
-    return (with_axis(g, axis, keepdims) * (1.0 / freedom(x, axis, ddof)) * (centred / spread),)
+    spread = with_axis(where(out == 0, 1.0, out), x, axis)
+    return (with_axis(g, x, axis) * (1.0 / freedom(x, axis, ddof)) * (centred / spread),)
 
 
 def freedom(x, axis, ddof):
@@ -123,8 +123,8 @@ def norm(x, *, axis=None, keepdims=False):
 
 @norm.vjp
 def norm_vjp(g, out, x, *, axis=None, keepdims=False):
-    size = with_axis(where(out == 0, 1.0, out), axis, keepdims)
-    return (with_axis(g, axis, keepdims) * (x / size),)
+    size = with_axis(where(out == 0, 1.0, out), x, axis)
+    return (with_axis(g, x, axis) * (x / size),)
 
 
 @primitive
@@ -194,7 +194,7 @@ def max_(x, *, axis=None, keepdims=False):
 
 @max_.vjp
 def max_vjp(g, out, x, *, axis=None, keepdims=False):
-    return (shared_by_extremes(g, out, x, axis, keepdims),)
+    return (shared_by_extremes(g, out, x, axis),)
 
 
 @primitive
@@ -212,14 +212,14 @@ def min_(x, *, axis=None, keepdims=False):
 
 @min_.vjp
 def min_vjp(g, out, x, *, axis=None, keepdims=False):
-    return (shared_by_extremes(g, out, x, axis, keepdims),)
+    return (shared_by_extremes(g, out, x, axis),)
 
 
-def shared_by_extremes(g, out, x, axis, keepdims):
+def shared_by_extremes(g, out, x, axis):
     """The gradient g of an extreme `out`, in equal parts at the places where x reaches it."""
-    is_extreme = (x == with_axis(out, axis, keepdims)).astype(x.dtype)
+    is_extreme = (x == with_axis(out, x, axis)).astype(x.dtype)
     share = is_extreme / is_extreme.sum(axis=axis, keepdims=True)
-    return with_axis(g, axis, keepdims) * share
+    return with_axis(g, x, axis) * share
 
 
 @primitive
@@ -243,8 +243,8 @@ def logsumexp(x, *, axis=None, keepdims=False):
 
 @logsumexp.vjp
 def logsumexp_vjp(g, out, x, *, axis=None, keepdims=False):
-    reached = with_axis(where(out == -math.inf, 0.0, out), axis, keepdims)
-    return (with_axis(g, axis, keepdims) * exp(x - reached),)
+    reached = with_axis(where(out == -math.inf, 0.0, out), x, axis)
+    return (with_axis(g, x, axis) * exp(x - reached),)
 
 
 def constant_max(x, axis):

@@ -124,8 +124,10 @@ def transpose(x, *, axes=None):
 
 @transpose.vjp
 def transpose_vjp(g, out, x, *, axes=None):
-    inverse = None if axes is None else tuple(np.argsort([axis % x.ndim for axis in axes]).tolist())
-    return (transpose(g, axes=inverse),)
+    if axes is None:
+        return (transpose(g),)
+    from_front = np.array(axes, dtype=int).reshape(-1) % max(1, x.ndim)
+    return (transpose(g, axes=tuple(np.argsort(from_front).tolist())),)
 
 
 @composite
