@@ -1,9 +1,12 @@
 """Resumed equals uninterrupted, to the last bit: weights, optimizer, random numbers, place in the text, logs."""
 
+import errno
+import os
+
 import numpy as np
 import pytest
 
-from tinygrad_llm.errors import InputError
+from tinygrad_llm.errors import InputError, MachineError
 from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.training.checkpoints import list_checkpoints
 from tinygrad_llm.training.events import Evaluated, Resumed, Stepped
@@ -108,6 +111,23 @@ def test_a_damaged_newest_checkpoint_costs_steps_and_nothing_else(train, tiny, w
     (reason,) = resumed.resumed.damaged
     assert resumed.resumed == Resumed(3, before, (reason,))
     assert f"{newest} is damaged" in reason
+    check_equal(resumed, reference)
+
+
+def test_a_full_disk_ends_the_run_and_costs_steps_and_nothing_else(train, tiny, monkeypatch):
+    config = tiny.gpt2(dropout=0.1)
+    reference = train("whole", config, settings())
+    train("full", config, settings(), until=4)
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(MachineError, match="the disk is full|No space left on device"):
+        train("full")
+    monkeypatch.undo()
+    resumed = train("full")
+    assert resumed.resumed.step == 3
     check_equal(resumed, reference)
 
 

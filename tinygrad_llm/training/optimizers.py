@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from tinygrad_llm.autograd.primitive import mode
+from tinygrad_llm.autograd.modes import mode
 from tinygrad_llm.backend import Array, array_module, device_of, to_device, to_numpy
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.kernels import cpu
@@ -29,15 +29,15 @@ MUON_RMS = 0.2  # the root mean square of an update of Muon, like that of AdamW'
 class Optimizer(ABC):
     """What all optimizers share: the flat arrays, the norm of the gradient, clipping, saving.
 
-    One that derives from this fills `averages` (name -> flat array over the last of `flat.values`, or the first of
-    them, see `FlatParameters.split`) and defines `update`.
+    One that derives from this puts its running averages into `averages`, each with the place in `flat.values` where it
+    starts (an average may cover a part of the parameters only), and defines `update`.
     """
 
     def __init__(self, model: Module, rate: float) -> None:
         self.flat = FlatParameters(model)
         self.rate = rate
         self.steps = 0
-        self.averages: dict[str, tuple[int, Array]] = {}  # name -> (where in flat.values it starts, the array)
+        self.averages: dict[str, tuple[int, Array]] = {}
 
     @abstractmethod
     def update(self, rate: float, scale: float) -> None:

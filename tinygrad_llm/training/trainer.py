@@ -122,7 +122,8 @@ class Trainer:
         """Train until the budget is used up; yields an event whenever something has happened.
 
         Ctrl-C during a step waits for the end of the step; then a checkpoint is saved, and KeyboardInterrupt raised.
-        When Ctrl-C hits while the caller works with an event, the caller can call `save` to the same effect.
+        When Ctrl-C hits while the caller works with an event, the caller can call `save` to the same effect. Leaving
+        the loop saves nothing.
 
         Raises InputError when the training diverges, MachineError when the disk fails.
         """
