@@ -54,7 +54,7 @@ class FlatParameters:
         """Copy every parameter into its place, and let it live there; a gradient that it has goes with it."""
         first = learned_array(self.parameters)
         xp = array_module(first)
-        self.values = xp.empty(self.vectors.stop, first.dtype)
+        self.values = xp.zeros(self.vectors.stop, first.dtype)
         self.gradients = xp.zeros_like(self.values)
         self._views, gradients = self.split(self.values), self.split(self.gradients)
         for name, parameter in self.parameters.items():
