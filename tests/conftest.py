@@ -1,5 +1,6 @@
 """Options of the whole test suite, and the directory itself on the path: tests share `ops_table` and `strict_array`."""
 
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -16,8 +17,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    if config.getoption("--array") == "cupy":
-        pytest.importorskip("cupy", reason="--array=cupy needs the package cupy")
+    if config.getoption("--array") == "cupy" and importlib.util.find_spec("cupy") is None:
+        raise pytest.UsageError("--array=cupy needs the package cupy: pip install 'tinygrad_llm[cuda]'")
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,15 @@
 """The checker finds what is wrong, and says what it is: mistakes planted in rules, each caught and named."""
 
+import doctest
+import importlib
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
+from ops_table import TABLE
 
-from tinygrad_llm.autograd import Tensor, fused, ops, primitive, raw
+from tinygrad_llm.autograd import Primitive, Tensor, fused, ops, primitive, raw
 from tinygrad_llm.autograd.gradcheck import GradientError, Report, gradcheck
 from tinygrad_llm.autograd.ops.index import places
 from tinygrad_llm.autograd.ops.shape import unbroadcast
@@ -388,6 +391,11 @@ def test_planted_mistake_is_caught_and_named(name):
     assert finding.order == mistake.order
 
 
+def test_example_in_the_docstring():
+    module = importlib.import_module("tinygrad_llm.autograd.gradcheck")
+    assert doctest.testmod(module).failed == 0
+
+
 def test_at_least_thirty_mistakes_are_planted():
     assert len(PLANTED) >= 30
 
@@ -407,6 +415,41 @@ def test_report_names_input_index_and_both_numbers():
     text = str(finding)
     assert "input 0[0]" in text and "multiply" not in text and "'product'" in text
     assert f"{finding.analytic:.9g}" in text and f"{finding.numeric:.9g}" in text
+
+
+# --- every rule of the vocabulary, spoiled --------------------------------------------------------------------------
+
+RULES = {
+    row.name: row
+    for row in TABLE
+    if isinstance(row.op, Primitive) and row.op.rule is not None and row.op is not ops.sign  # its gradient is None
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_every_rule_negated_is_caught(name, monkeypatch):
+    row, case = RULES[name], RULES[name].cases[0]
+    right = row.op.rule
+
+    def negated(*arguments, **options):
+        return tuple(None if g is None else -g for g in right(*arguments, **options))
+
+    monkeypatch.setattr(row.op, "rule", negated)
+    (finding,) = findings_of(lambda *inputs: row.op(*inputs, **case.options), case.draw())
+    assert (finding.diagnosis, finding.op) == ("wrong rule: sign", row.op.name)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_every_rule_that_leaves_the_graph_is_caught(name, monkeypatch):
+    row, case = RULES[name], RULES[name].cases[0]
+    right = row.op.rule
+
+    def detached(*arguments, **options):
+        return right(*map(raw, arguments), **options)
+
+    monkeypatch.setattr(row.op, "rule", detached)
+    (finding,) = findings_of(lambda *inputs: row.op(*inputs, **case.options), case.draw())
+    assert (finding.diagnosis, finding.op) == ("wrong second derivative: left the graph", row.op.name)
 
 
 # --- fused ops ------------------------------------------------------------------------------------------------
