@@ -281,7 +281,7 @@ class Panel:
 
 def thinned(array: np.ndarray) -> np.ndarray:
     """An array as a table of at most 8 × 16 of its numbers: the last axis across, all others down."""
-    table = array.reshape(-1, array.shape[-1]) if array.ndim else array.reshape(1, 1)
+    table = array.reshape(math.prod(array.shape[:-1]), array.shape[-1]) if array.ndim else array.reshape(1, 1)
     rows, columns = (
         np.linspace(0, n - 1, min(n, most)).round().astype(int) for n, most in zip(table.shape, CELLS, strict=True)
     )

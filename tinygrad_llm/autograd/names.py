@@ -59,6 +59,9 @@ class Names:
     def __getitem__(self, x: Any) -> str:
         return self.of[id(x)]
 
+    def knows(self, x: Any) -> bool:
+        return id(x) in self.of
+
     def is_given(self, x: Any) -> bool:
         """Whether somebody named it, rather than this class."""
         return id(x) in self.given

@@ -186,6 +186,8 @@ class Recorder(Watcher):
         self.tensors: list[Tensor] = []
 
     def pulled(self, node: Node, out: Tensor, g: Any, gradients: tuple) -> None:
+        if not self.names.knows(out):
+            return  # inside a checkpoint: what it computes again belongs to its one step
         self.tensors.append(out)
         rule, place = rule_of(node.op)
         wanted = [isinstance(x, Tensor) and x.requires_grad for x in node.inputs]

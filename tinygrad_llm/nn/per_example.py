@@ -82,16 +82,16 @@ class Terms(Watcher):
             terms = [array_module(g).stack([row[i] for row in each]) for i in places]
         else:
             self.check(node, out)
-            terms = [RULES[node.name](i, g, *map(raw, node.inputs), **node.options) for i in places]
+            terms = [RULES[node.op](i, g, *map(raw, node.inputs), **node.options) for i in places]
         for i, term in zip(places, terms, strict=True):
             x = node.inputs[i]
             self.found[id(x)] = self.found[id(x)] + term if id(x) in self.found else term
 
     def check(self, node: Node, out: Tensor) -> None:
-        if node.name not in RULES:
+        if node.op not in RULES:
             raise InputError(
-                f"per_example_gradients: a parameter goes through the op '{node.name}', for which there is no rule here; "
-                f"there is one for {', '.join(RULES)}. Take one backward pass per example instead."
+                f"per_example_gradients: a parameter goes through the op '{node.name}', for which no rule is known; "
+                f"there is one for {', '.join(op.name for op in RULES)}. Take one backward pass per example instead."
             )
         if out.ndim == 0 or out.shape[0] != self.examples:
             raise InputError(
@@ -149,20 +149,20 @@ def elementwise(op: Any) -> Callable[..., Array]:
 
 
 def over_positions(terms: Array, parameter: Array) -> Array:
-    """Sum terms (B, ...) to (B, *parameter's shape): over all axes that the parameter was spread over, but the first."""
+    """Sum terms (B, ...) to (B, *parameter's shape): over the axes that the parameter was spread over, but B."""
     shape = (1,) * (terms.ndim - parameter.ndim) + parameter.shape
     axes = tuple(i for i, n in enumerate(shape) if i > 0 and n == 1)
     return terms.sum(axis=axes, keepdims=True).reshape(len(terms), *parameter.shape)
 
 
-RULES: dict[str, Callable[..., Array]] = {
-    "linear": per_example_linear,
-    "getitem": per_example_embedding,
-    "layer_norm": per_example_layer_norm,
-    "rms_norm": per_example_rms_norm,
-    "matmul": per_example_matmul,
-    "add": elementwise(ops.add),
-    "subtract": elementwise(ops.subtract),
-    "multiply": elementwise(ops.multiply),
-    "divide": elementwise(ops.divide),
+RULES: dict[Any, Callable[..., Array]] = {
+    F.linear: per_example_linear,
+    ops.getitem: per_example_embedding,
+    F.layer_norm: per_example_layer_norm,
+    F.rms_norm: per_example_rms_norm,
+    ops.matmul: per_example_matmul,
+    ops.add: elementwise(ops.add),
+    ops.subtract: elementwise(ops.subtract),
+    ops.multiply: elementwise(ops.multiply),
+    ops.divide: elementwise(ops.divide),
 }
