@@ -6,8 +6,6 @@ import os
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from tinygrad_llm.errors import InputError, MachineError
@@ -82,30 +80,16 @@ def test_other_files_in_the_folder_stay(tmp_path):
     assert (tmp_path / "notes.safetensors").read_bytes() == b"mine"
 
 
-@given(data=st.data())
-def test_a_flipped_bit_is_noticed_wherever_it_is(data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("flip")
-    path = write_checkpoint(folder, example())
-    content = bytearray(path.read_bytes())
-    position = data.draw(st.integers(0, len(content) - 1))
-    content[position] ^= 1 << data.draw(st.integers(0, 7))
-    path.write_bytes(content)
-    try:
-        assert same(read_checkpoint(path), example())  # a space turned into another, say
-    except InputError as error:
-        assert "is damaged" in str(error)
-
-
-def test_every_bit_of_the_arrays_counts(tmp_path):
+def test_every_flipped_bit_is_noticed(tmp_path):
     path = write_checkpoint(tmp_path, example())
-    whole = path.read_bytes()
-    data_starts = 8 + int.from_bytes(whole[:8], "little")
-    for position in range(data_starts, len(whole)):
-        damaged = bytearray(whole)
-        damaged[position] ^= 1
-        path.write_bytes(damaged)
-        with pytest.raises(InputError, match="wrong checksum"):
-            read_checkpoint(path)
+    content = bytearray(path.read_bytes())
+    for position in range(len(content)):
+        for bit in range(8):
+            content[position] ^= 1 << bit
+            path.write_bytes(content)
+            with pytest.raises(InputError, match="is damaged"):
+                read_checkpoint(path)
+            content[position] ^= 1 << bit
 
 
 def test_a_truncated_file_is_noticed_at_every_length(tmp_path):

@@ -42,8 +42,8 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     Newer ones are deleted too: they were damaged, or the run would have gone on from them.
     Raises MachineError when the disk is full or cannot be written; older checkpoints are untouched then.
     """
-    state = json.dumps(checkpoint.state)
-    metadata = {"step": str(checkpoint.step), "state": state, "sha256": checksum(checkpoint.arrays, state)}
+    state = json.dumps({"step": checkpoint.step, "state": checkpoint.state})
+    metadata = {"state": state, "sha256": checksum(checkpoint.arrays, state)}
     path = folder / NAME.format(checkpoint.step)
     atomic_write_bytes(path, save(checkpoint.arrays, metadata))
     older = [other for other in list_checkpoints(folder) if other.name < path.name]
@@ -67,12 +67,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         arrays = load(data)
         metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
-        state, step, written = metadata["state"], int(metadata["step"]), metadata["sha256"]
+        state, written = metadata["state"], metadata["sha256"]
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is damaged: it cannot be read as a checkpoint ({error}).") from error
     if checksum(arrays, state) != written:
         raise InputError(f"{path} is damaged: its contents are not what was written (wrong checksum).")
-    return Checkpoint(step, arrays, json.loads(state))
+    values = json.loads(state)
+    return Checkpoint(values["step"], arrays, values["state"])
 
 
 def newest_checkpoint(folder: Path) -> tuple[Path | None, Checkpoint | None, tuple[str, ...]]:
