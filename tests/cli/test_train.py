@@ -20,8 +20,9 @@ from typer.testing import CliRunner
 import tinygrad_llm as tg
 from tinygrad_llm.cli import train as train_module
 from tinygrad_llm.cli.main import app, main
-from tinygrad_llm.text.corpus import Document
+from tinygrad_llm.text.corpus import Document, read_texts
 from tinygrad_llm.text.tokenizer import Tokenizer
+from tinygrad_llm.training.run_folder import RunFolder
 
 SENTENCES = (
     "The ferry leaves at seven, and nobody is on the quay.\n",
@@ -144,7 +145,7 @@ def test_a_run_leaves_everything_that_was_promised(options):
         "step 4 of 8,",
         "step 8 of 8,",
         "Trained 8 steps",
-        "Let it write: tinygrad-llm generate runs/sea",
+        "Let it write: tinygrad-llm generate runs/sea ",
     ):
         assert any(printed.startswith(line) for printed in said.splitlines())
 
@@ -201,6 +202,24 @@ def test_each_text_ends_with_the_token_that_ends_a_text():
         only_bytes.decode(train_module.token_stream([Document("a", "one"), Document("b", "two")], only_bytes))
         == "one\n\ntwo\n\n"
     )
+
+
+def test_a_prompt_that_is_longer_than_the_context_is_left_out(monkeypatch):
+    monkeypatch.setattr(
+        train_module, "prompts", lambda *_: train_module.Prompts("A prompt of more than three", "a", "b")
+    )
+    train("sea.txt", *TINY, "--context", 3)
+    assert "A prompt" not in Path("runs/sea/samples.txt").read_text(encoding="utf-8")
+
+
+def test_shakespeare_is_asked_for_famous_words_and_another_text_for_its_own(finished):
+    run, corpus = RunFolder(finished), read_texts("sea.txt")
+    proposed = train_module.prompts(run, corpus)
+    assert proposed.sample == "" and corpus.validation_text.startswith(proposed.write)
+    run.source = {"texts": []}
+    assert train_module.prompts(run, corpus).sample == "ROMEO:\n"
+    commands = dict(train_module.what_next(run, train_module.prompts(run, corpus)))
+    assert commands["Ask what comes next"] == f"tinygrad-llm next {finished} 'To be, or not to'"
 
 
 def test_help_is_quick_and_as_a_module_it_is_the_same_command():

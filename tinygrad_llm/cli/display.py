@@ -150,6 +150,7 @@ class LiveDisplay(Display):
         self._drawn = 0.0
 
     def __enter__(self) -> Self:
+        self.console.print()
         self._live.start()
         return self
 

@@ -28,6 +28,7 @@ from tinygrad_llm.training.events import Evaluated, Event, Stepped
 
 INK, QUIET, GRID = "#22303c", "#7b8794", "#e6e9ed"
 TRAIN, VALIDATION = "#5b8db8", "#d1495b"
+ROUND_STEPS = (1, 2, 5, 10)  # between two ticks, times a power of ten
 SMOOTHING_SHARE = 0.02  # of the run: half the width of the window that the training loss is averaged over
 RISE_ALLOWED = 1.1  # how far above its first value the loss may be drawn, for runs that diverge
 
@@ -89,8 +90,8 @@ def style(axes: Axes) -> None:
     axes.set_axisbelow(True)
     axes.tick_params(colors=QUIET, labelcolor=INK, labelsize=9.5, length=0, pad=6)
     axes.tick_params(axis="x", length=3)
-    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-    axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(8, steps=ROUND_STEPS, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(8, steps=ROUND_STEPS))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
     axes.set_xlabel("steps", color=INK, fontsize=10, labelpad=6)
     axes.set_ylabel("nats per token", color=INK, fontsize=10, labelpad=8)
