@@ -85,10 +85,9 @@ def pull_back(
             g = after_hooks(tensor, g, create_graph)
         if id(tensor) in ends:
             yield tensor, g
-        if id(tensor) not in passing:
-            continue
         node = tensor.node
-        assert node is not None
+        if node is None or id(tensor) not in passing:
+            continue
         for x, gx in zip(node.inputs, node.pull(g, tensor, create_graph), strict=True):
             if gx is not None and isinstance(x, Tensor) and x.requires_grad:
                 sums.add(x, gx)
@@ -107,15 +106,16 @@ class Sums:
         self.ours: set[int] = set()  # made here: nobody else holds them, so the next term may be added in place
 
     def add(self, x: Tensor, g: Any) -> None:
-        key = id(x)
-        if g.dtype != x.data.dtype:
+        if g.dtype is not x.data.dtype:
             g = g.astype(x.data.dtype)  # an op that mixed precisions: each input gets its own back
-        if key not in self.gradient_of:
+        key = id(x)
+        sum_so_far = self.gradient_of.get(key)
+        if sum_so_far is None:
             self.gradient_of[key] = g  # perhaps shared: the op `add` hands the same g to both of its inputs
         elif key in self.ours:
             self.gradient_of[key] += g
         else:
-            self.gradient_of[key] = self.gradient_of[key] + g
+            self.gradient_of[key] = sum_so_far + g
             if self.may_add_in_place:
                 self.ours.add(key)
 
