@@ -147,7 +147,9 @@ def first_gradient(root: Tensor, seed: Any, create_graph: bool) -> Any:
 def topological_order(roots: Sequence[Tensor], stops: Container[int] = ()) -> list[Tensor]:
     """Every tensor behind the roots that wants a gradient, inputs before outputs; not behind those in `stops` (ids).
 
-    An iterative depth-first post-order: a tensor comes out once all that it was made from has come out.
+    An iterative depth-first post-order: a tensor comes out once all that it was made from has come out. Inputs are
+    visited from the first to the last: in y = x Wᵀ + b all that is behind x comes before W and b. So on the way back
+    the gradients of W and b are finished right after y's, and need not be kept until the end.
     """
     order: list[Tensor] = []
     seen: set[int] = set()
@@ -160,7 +162,7 @@ def topological_order(roots: Sequence[Tensor], stops: Container[int] = ()) -> li
             seen.add(id(tensor))
             stack.append((tensor, True))
             if tensor.node is not None and id(tensor) not in stops:
-                for x in tensor.node.inputs:
+                for x in reversed(tensor.node.inputs):
                     if isinstance(x, Tensor) and x.requires_grad:
                         stack.append((x, False))
     return order
