@@ -81,7 +81,9 @@ def test_the_fourth_derivative_of_tanh():
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 7), st.integers(1, 6), st.floats(-2, 2))
 def test_repeated_grad_of_a_power(n, order, x):
-    f = lambda x: ops.prod(ops.broadcast_to(x, shape=(n,)))  # noqa: E731  # x^n
+    def f(x):
+        return ops.prod(ops.broadcast_to(x, shape=(n,)))  # x^n
+
     for _ in range(order):
         f = grad(f)
     wanted = math.perm(n, order) * x ** (n - order) if order <= n else 0.0

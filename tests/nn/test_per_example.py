@@ -52,8 +52,11 @@ def case_embedding(rng):
 
 def case_norms(rng):
     p = {"w1": leaf(rng, C), "b1": leaf(rng, C), "w2": leaf(rng, C)}
-    call = lambda x: (F.rms_norm(F.layer_norm(Tensor(x), p["w1"], p["b1"]), p["w2"]) ** 2).sum(axis=(1, 2))  # noqa: E731
-    return call, [rng.standard_normal((B, T, C))], p
+
+    def losses(x):
+        return (F.rms_norm(F.layer_norm(Tensor(x), p["w1"], p["b1"]), p["w2"]) ** 2).sum(axis=(1, 2))
+
+    return losses, [rng.standard_normal((B, T, C))], p
 
 
 def case_arithmetic(rng):
@@ -132,7 +135,10 @@ def test_the_answer_has_the_form_of_the_parameters():
     rng = np.random.default_rng(0)
     W, unused = leaf(rng, 3, C), leaf(rng, 2)
     x = rng.standard_normal((B, C))
-    losses = lambda: F.linear(Tensor(x), W).sum(axis=1)  # noqa: E731
+
+    def losses():
+        return F.linear(Tensor(x), W).sum(axis=1)
+
     assert per_example_gradients(losses(), W).shape == (B, 3, C)
     _, second = per_example_gradients(losses(), [W, unused])
     assert second.shape == (B, 2) and not second.data.any()
