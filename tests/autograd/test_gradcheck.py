@@ -409,6 +409,13 @@ def test_the_wrong_op_is_found_among_many():
     assert finding.analytic != pytest.approx(finding.numeric, rel=1e-3)
 
 
+@pytest.mark.parametrize("name", ["sign of negative", "exp without its result", ".data of an input"])
+def test_mistakes_are_named_in_large_arrays_too(name):
+    mistake = PLANTED[name]
+    (finding,) = findings_of(mistake.op, [np.linspace(0.1, 3.0, 1200).reshape(30, 40)], max_elements=5)
+    assert (finding.diagnosis, finding.order) == (mistake.diagnosis, mistake.order)
+
+
 def test_report_names_input_index_and_both_numbers():
     mistake = PLANTED["product without the other"]
     (finding,) = findings_of(mistake.op, mistake.inputs)

@@ -179,7 +179,10 @@ class Problem:
         return direction
 
     def random_direction(self) -> list[np.ndarray]:
-        return [self.rng.standard_normal(x.shape) for x in self.point]
+        """Of length 1, so that a step along it is as small as a step of one element."""
+        direction = [self.rng.standard_normal(x.shape) for x in self.point]
+        size = max(1e-300, float(np.sqrt(sum(np.sum(d * d) for d in direction))))
+        return [d / size for d in direction]
 
 
 def host(array: Any) -> np.ndarray:
