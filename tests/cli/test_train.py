@@ -1,6 +1,7 @@
 """The command `train`, as a user sees it: whole runs of a few seconds, resuming, Ctrl-C, and every way to go wrong."""
 
 import errno
+import io
 import json
 import os
 import pty
@@ -15,10 +16,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 import tinygrad_llm as tg
 from tinygrad_llm.cli import train as train_module
+from tinygrad_llm.cli.display import LineDisplay
 from tinygrad_llm.cli.main import app, main
 from tinygrad_llm.text.corpus import Document, read_texts
 from tinygrad_llm.text.tokenizer import Tokenizer
@@ -270,6 +273,14 @@ def test_a_resumed_run_that_was_finished_is_finished(sea):
     said = train("--out", "runs/sea", "--resume")
     assert "Going on after step 8." in said and "Trained 8 steps" in said
     assert {name: data for name, data in snapshot("runs/sea").items() if name != "loss.png"} == before
+
+
+def test_a_resumed_run_knows_what_was_before(sea):
+    shown = LineDisplay(Console(file=io.StringIO()))
+    for event in train_module.recorded_events(RunFolder(sea)):
+        shown.readings.take(event)
+    losses = [line["loss"] for line in metrics(sea) if line["event"] == "step"]
+    assert shown.readings.losses == losses and shown.readings.step == 8 and shown.readings.evaluated.step == 8
 
 
 def test_more_steps_go_on_from_where_it_was(sea):

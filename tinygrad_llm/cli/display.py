@@ -43,16 +43,17 @@ class Readings:
     """The figures of a run at this moment, read off its events.
 
     step, total_steps: how far it is. loss: nats per token of the last steps. rate: the learning rate.
-    evaluated: the last evaluation. losses: of every step that was seen. tokens_per_second: of the steps alone.
+    evaluated: the last evaluation. losses: of every step.
     seconds_left: until the end of the run, at the pace of the whole run so far.
     """
 
     def __init__(self) -> None:
         self.step, self.total_steps = 0, 0
-        self.loss, self.rate, self.tokens_per_second, self.seconds_left = 0.0, 0.0, 0.0, 0.0
+        self.loss, self.rate, self.seconds_left = 0.0, 0.0, 0.0
         self.evaluated: Evaluated | None = None
         self.losses: list[float] = []
         self._recent: deque[Stepped] = deque()
+        self._recent_tokens, self._recent_seconds = 0, 0.0
 
     def take(self, event: Event) -> None:
         """Read an event; those that carry no figures are passed over."""
@@ -69,10 +70,17 @@ class Readings:
         self.loss = sum(last) / len(last)
         self.seconds_left = step.elapsed / step.step * (step.total_steps - step.step)
         self._recent.append(step)
-        while len(self._recent) > 1 and sum(recent.seconds for recent in self._recent) > SPEED_SECONDS:
-            self._recent.popleft()
-        seconds = sum(recent.seconds for recent in self._recent)
-        self.tokens_per_second = sum(recent.tokens for recent in self._recent) / seconds if seconds > 0 else 0.0
+        self._recent_tokens += step.tokens
+        self._recent_seconds += step.seconds
+        while self._recent_seconds > SPEED_SECONDS and len(self._recent) > 1:
+            oldest = self._recent.popleft()
+            self._recent_tokens -= oldest.tokens
+            self._recent_seconds -= oldest.seconds
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Of the steps of the last seconds, without evaluations."""
+        return self._recent_tokens / self._recent_seconds if self._recent_seconds > 0 else 0.0
 
 
 class Display(ABC):
@@ -158,11 +166,13 @@ class LiveDisplay(Display):
         self._live.stop()
 
     def redraw(self, event: Event) -> None:
+        if isinstance(event, Resumed):
+            self.console.print()
         if isinstance(event, Evaluated):
             self.console.print(evaluation_rule(event))
         elif time.monotonic() - self._drawn < REDRAW_SECONDS:
             return
-        self._live.update(live_view(self.readings), refresh=True)
+        self._live.update(live_view(self.readings, self.console.width), refresh=True)
         self._drawn = time.monotonic()
 
     def show_sample(self, prompt: str, text: str) -> None:
@@ -211,8 +221,8 @@ def evaluation_rule(event: Evaluated) -> Rule:
     return Rule(title, align="left", style=QUIET)
 
 
-def live_view(now: Readings) -> Group:
-    """The lower part of the screen."""
+def live_view(now: Readings, width: int) -> Group:
+    """The lower part of a screen of `width` columns."""
     figures = Table.grid(padding=(0, 2))
     figures.add_column(style=QUIET)
     figures.add_column(justify="right", style=VALUE)
@@ -225,12 +235,14 @@ def live_view(now: Readings) -> Group:
     if now.losses:
         figures.add_row("speed", f"{now.tokens_per_second:,.0f}", "tokens per second")
         figures.add_row("learning rate", f"{now.rate:.2e}", "")
-    return Group(figures, progress_line(now)) if now.losses else Group(Text("First steps", QUIET))
+    return Group(figures, progress_line(now, width)) if now.losses else Group(Text("First steps", QUIET))
 
 
-def progress_line(now: Readings) -> Table:
+def progress_line(now: Readings, width: int) -> Table:
     """The bar, the steps and the time that is left."""
-    line = Table.grid(padding=(0, 2), expand=True)
+    # At the right edge the terminal writes the "^C" of a Ctrl-C, which must not begin a new line of the view.
+    line = Table.grid(padding=(0, 2))
+    line.width = max(1, width - 1 - len("^C"))
     line.add_column(ratio=1)
     line.add_column(justify="right", no_wrap=True)
     bar = ProgressBar(total=max(1, now.total_steps), completed=now.step, complete_style=ACCENT, finished_style=ACCENT)

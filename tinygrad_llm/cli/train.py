@@ -327,6 +327,8 @@ def follow(console: Console, trainer: Trainer, corpus: Corpus) -> None:
         return model.generate(prompt, round(size / bytes_per_token), TEMPERATURE, seed=seed)
 
     display = training_display(console)
+    for earlier in recorded_events(run):
+        display.readings.take(earlier)
     try:
         with display:
             for event in trainer.run():
@@ -357,19 +359,24 @@ def prompts(run: RunFolder, corpus: Corpus) -> Prompts:
     return Prompts(sample="", write=opening, ask=opening)
 
 
+def recorded_events(run: RunFolder) -> list[Stepped | Evaluated]:
+    """What metrics.jsonl says: everything up to now, before an interruption too."""
+    return [EVENTS[line["event"]](**{name: line[name] for name in line if name != "event"}) for line in run.metrics()]
+
+
 def draw_learning_curve(run: RunFolder, finished: Finished) -> None:
     """Write loss.png."""
     # Here, because matplotlib takes half a second to load and `tinygrad-llm --help` shall be quick.
     from tinygrad_llm.pictures.learning_curve import learning_curve, save_picture
 
-    lines = [dict(line) for line in run.metrics()]
-    events = [EVENTS[line.pop("event")](**line) for line in lines]
     config = run.config
     subtitle = (
         f"{parameter_count(config):,} parameters: {config.layers} layers of width {config.width}, context "
         f"{config.context}, {config.vocab_size:,} tokens in the vocabulary; trained in {clock(finished.elapsed)}"
     )
-    figure = learning_curve(events, f"Learning curve of {run.path.resolve().name}", subtitle, config.vocab_size)
+    figure = learning_curve(
+        recorded_events(run), f"Learning curve of {run.path.resolve().name}", subtitle, config.vocab_size
+    )
     save_picture(figure, run.path / "loss.png")
 
 
