@@ -26,7 +26,7 @@ def assert_fast_is_plain(fn, *arrays, rtol=1e-9, **options):
         slow = value_and_gradients(fn, arrays, options, g)
     for a, b in zip(fast, slow, strict=True):
         assert a.dtype == b.dtype
-        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * float(np.abs(b).max()) + 1e-12)
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * float(np.abs(b).max(initial=0.0)) + 1e-12)
 
 
 def normal(*shape, scale=1.0, seed=0):
@@ -115,3 +115,9 @@ def test_what_a_thread_raises_reaches_the_caller(monkeypatch):
 def test_the_number_of_cores_can_be_chosen(monkeypatch):
     monkeypatch.setenv("TINYGRAD_LLM_THREADS", "3")
     assert threads.core_count() == 3
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (0,), (0, 3), (3, 0)])
+def test_single_numbers_and_empty_arrays(shape):
+    assert_fast_is_plain(F.gelu, normal(*shape))
+    assert_fast_is_plain(F.silu_gate, normal(*shape), normal(*shape, seed=1))

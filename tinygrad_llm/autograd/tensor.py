@@ -120,6 +120,9 @@ class Tensor:
             "say tensor.numpy(); to join tensors say ops.stack(...) or ops.concat(...)."
         )
 
+    def __float__(self) -> float:
+        return float(self.data)
+
     def __bool__(self) -> bool:
         return bool(self.data)
 
@@ -361,7 +364,7 @@ def no_numpy(name: str, kwargs: dict[str, Any]) -> str:
 class HookHandle:
     """Ends a hook: `handle.remove()`."""
 
-    def __init__(self, hooks: dict[object, Hook], hook: Hook) -> None:
+    def __init__(self, hooks: dict[object, Any], hook: Callable[..., Any]) -> None:
         self.hooks, self.key = hooks, object()
         hooks[self.key] = hook
 

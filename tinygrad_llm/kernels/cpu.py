@@ -17,8 +17,9 @@ GELU_CUBIC = 0.044715
 
 
 def as_rows(x):
-    """x as (rows, C) without copying where possible."""
-    return np.ascontiguousarray(x).reshape(-1, x.shape[-1])
+    """x as (rows, C), without copying where possible; a single number is one row of one."""
+    x = np.ascontiguousarray(x)
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def column_sums(parts):

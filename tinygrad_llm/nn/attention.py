@@ -43,7 +43,7 @@ class Attention(Module):
         self.output = Linear(self.heads * D, C, rng, bias=config.bias, std=residual_std(config))
         self.dropout = config.dropout
 
-    def __call__(
+    def forward(
         self,
         x: Tensor,
         rotation: tuple[Array, Array] | None,

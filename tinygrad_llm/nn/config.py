@@ -52,9 +52,7 @@ class TransformerConfig:
         if self.heads % self.num_kv_heads:
             raise InputError(f"kv_heads must divide heads: {self.heads} query heads cannot share {self.kv_heads}.")
         if self.positions == "rotary" and self.channels_per_head % 2:
-            raise InputError(
-                f"rotary positions turn pairs of channels: head width {self.channels_per_head} is odd."
-            )
+            raise InputError(f"rotary positions turn pairs of channels: head width {self.channels_per_head} is odd.")
         if not 0.0 <= self.dropout < 1.0:
             raise InputError(f"dropout must be at least 0 and below 1, it was {self.dropout}.")
         for name, allowed in CHOICES.items():

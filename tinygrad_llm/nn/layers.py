@@ -28,7 +28,7 @@ class Linear(Module):
         self.weight = normal(rng, (outputs, inputs), std)
         self.bias = Tensor(np.zeros(outputs, np.float32), requires_grad=True) if bias else None
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight, self.bias)
 
 
@@ -38,7 +38,7 @@ class Embedding(Module):
     def __init__(self, rows: int, width: int, rng: np.random.Generator, *, std: float = 0.02) -> None:
         self.weight = normal(rng, (rows, width), std)
 
-    def __call__(self, ids: Array) -> Tensor:
+    def forward(self, ids: Array) -> Tensor:
         return F.embedding(self.weight, ids)
 
 
@@ -50,7 +50,7 @@ class LayerNorm(Module):
         self.bias = Tensor(np.zeros(width, np.float32), requires_grad=True) if bias else None
         self.eps = eps
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return F.layer_norm(x, self.weight, self.bias, eps=self.eps)
 
 
@@ -61,5 +61,5 @@ class RMSNorm(Module):
         self.weight = Tensor(np.ones(width, np.float32), requires_grad=True)
         self.eps = eps
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return F.rms_norm(x, self.weight, eps=self.eps)

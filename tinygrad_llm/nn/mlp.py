@@ -22,7 +22,7 @@ class GeluMLP(Module):
         self.up = Linear(config.width, config.mlp_width, rng, bias=config.bias)
         self.down = Linear(config.mlp_width, config.width, rng, bias=config.bias, std=residual_std(config))
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return self.down(F.gelu(self.up(x)))
 
 
@@ -34,5 +34,5 @@ class SwigluMLP(Module):
         self.up = Linear(config.width, config.mlp_width, rng, bias=config.bias)
         self.down = Linear(config.mlp_width, config.width, rng, bias=config.bias, std=residual_std(config))
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return self.down(F.silu_gate(self.gate(x), self.up(x)))

@@ -9,18 +9,45 @@ Comes before: `autograd`. Comes after: `layers`, `attention`, `mlp`, `transforme
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import numpy as np
 
 from tinygrad_llm.autograd import Tensor
+from tinygrad_llm.autograd.tensor import HookHandle
 from tinygrad_llm.backend import to_device
 from tinygrad_llm.errors import InputError
 
+ModuleHook = Callable[["Module", tuple, Any], Any]  # (module, inputs, output) -> what replaces the output, or None
+
 
 class Module:
-    """Base of everything that has parameters."""
+    """Base of everything that has parameters. One that derives from it defines `forward`."""
+
+    hooks: dict[object, ModuleHook] | None = None
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        """`forward`, and then the hooks, in the order of their registration."""
+        y = self.forward(*inputs, **options)
+        for hook in tuple((self.hooks or {}).values()):
+            other = hook(self, inputs, y)
+            y = y if other is None else other
+        return y
+
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        """What this module computes. Raises TypeError here: each kind of module says it for itself."""
+        raise TypeError(f"{type(self).__name__} defines no forward, so it cannot be called.")
+
+    def register_hook(self, hook: ModuleHook) -> HookHandle:
+        """Call `hook(module, inputs, output)` after every call: to look, or to put something in the output's place.
+
+        What the hook returns replaces the output; None leaves it. The handle's `remove()` ends it. For gradients, hook
+        the output: `output.register_hook(...)`.
+        """
+        if self.hooks is None:
+            self.hooks = {}
+        return HookHandle(self.hooks, hook)
 
     def parts(self) -> Iterator[tuple[str, Any]]:
         """(name, attribute) of everything in here; the members of a list as name.0, name.1, …"""

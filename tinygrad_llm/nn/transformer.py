@@ -34,7 +34,7 @@ class Block(Module):
         self.mlp = GeluMLP(config, rng) if config.mlp == "gelu" else SwigluMLP(config, rng)
         self.dropout = config.dropout
 
-    def __call__(
+    def forward(
         self,
         x: Tensor,
         rotation: tuple[Array, Array] | None,
@@ -65,7 +65,7 @@ class Transformer(Module):
         if config.positions == "rotary":
             self.cos, self.sin = self.rotary_table()
 
-    def __call__(
+    def forward(
         self, ids: Array, *, cache: KeyValueCache | None = None, rng: np.random.Generator | None = None
     ) -> Tensor:
         """ids: (B, T) integers below V -> logits (B, T, V): for each position, one number per possible next token.
