@@ -5,7 +5,25 @@ import tinygrad_llm as tg
 
 import tinygrad_llm.runtime  # isort: skip  # before NumPy is loaded
 
-from tinygrad_llm.autograd import Tensor, no_grad, plain
+from tinygrad_llm.autograd import (
+    Tensor,
+    checkpoint,
+    find_bad_values,
+    grad,
+    gradients,
+    hessian,
+    hvp,
+    jacobian,
+    jvp,
+    no_grad,
+    ops,
+    plain,
+    value_and_grad,
+    vjp,
+)
+from tinygrad_llm.autograd.gradcheck import gradcheck
+from tinygrad_llm.autograd.graph import graph
+from tinygrad_llm.autograd.steps import steps
 from tinygrad_llm.errors import InputError, MachineError
 from tinygrad_llm.language_model import LanguageModel, load
 from tinygrad_llm.nn.config import TransformerConfig
