@@ -229,14 +229,14 @@ def new_run(
 ) -> tuple[Trainer, Corpus]:
     """Everything up to the first step. The folder is not touched before all checks have passed."""
     check_free(folder, overwrite)
-    plan = make_plan(config, settings, eval_windows=settings.eval_windows or 0, device=device)
+    plan = make_plan(config, settings, device=device)
     plan.check()
     check_disk(folder, plan.weights + CHECKPOINTS_AT_ONCE * (plan.weights + plan.optimizer))
     corpus = read_corpus(console, texts)
     with console.status("Learning the vocabulary"):
         tokenizer = Tokenizer.train((document.text for document in corpus.train), config.vocab_size, pattern)
     tokens, validation = prepare(console, corpus, tokenizer, config, settings)
-    say(console, plan.summary())
+    say(console, make_plan(config, settings, eval_windows=len(validation.inputs), device=device).summary())
     source = {"texts": [str(path.absolute()) for path in texts]}
     run = RunFolder.create(folder, config, settings, tokenizer, source, overwrite=overwrite)
     return Trainer(run, Transformer(config, settings.seed).to(device), tokens, validation), corpus

@@ -105,9 +105,12 @@ def draw_training(axes: Axes, steps: list[Stepped]) -> None:
 
 
 def draw_validation(axes: Axes, evaluations: list[Evaluated]) -> None:
-    xs, losses = [event.step for event in evaluations], [event.loss for event in evaluations]
+    # Not joined to the untrained model's value: a straight line from there would tell of a slow start that never was.
+    learned = [event for event in evaluations if event.step > 0]
+    axes.plot([event.step for event in learned], [event.loss for event in learned], color=VALIDATION, linewidth=0.9)
     axes.plot(
-        xs, losses, color=VALIDATION, linewidth=0.9, marker="o", markersize=5.5, markeredgecolor="white",
+        [event.step for event in evaluations], [event.loss for event in evaluations],
+        linestyle="none", marker="o", markersize=5.5, color=VALIDATION, markeredgecolor="white",
         label="held-out text, never trained on", clip_on=False, zorder=3,
     )  # fmt: skip
     last = evaluations[-1]
