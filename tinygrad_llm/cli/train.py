@@ -55,7 +55,7 @@ TRAINING = TrainingSettings(
     warmup=0.02,
     weight_decay=0.1,
     clip=1.0,
-    eval_every=500,
+    eval_every=250,
     eval_windows=None,
     seed=0,
 )
