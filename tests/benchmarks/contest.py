@@ -6,7 +6,9 @@ work once while the others sleep, and what is reported is the median of each and
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
+import resource
 import statistics
 import traceback
 from collections.abc import Callable
@@ -17,7 +19,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Result:
-    """seconds: one per round. peak_memory: bytes resident at most, of the whole process."""
+    """seconds: one per round. peak_memory: bytes resident at most, of the process and its largest helper."""
 
     seconds: list[float]
     peak_memory: int
@@ -67,8 +69,6 @@ def answer(pipe: Connection) -> Any:
 
 def serve(pipe: Connection, maker: Callable[..., Callable[[], float]], arguments: tuple) -> None:
     """The life of a contestant: get ready, work when told, tell the peak memory at the end."""
-    import resource
-
     try:
         work = maker(*arguments)
         for _ in range(3):
@@ -76,6 +76,9 @@ def serve(pipe: Connection, maker: Callable[..., Callable[[], float]], arguments
         pipe.send(0.0)
         while pipe.recv() == "work":
             pipe.send(work())
-        pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+        del work  # with all that it holds, such as processes of its own
+        gc.collect()
+        own, helpers = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        pipe.send((own + helpers) * 1024)
     except Exception:
         pipe.send(traceback.format_exc())

@@ -30,16 +30,18 @@ def ours(shape: Shape) -> Callable[[], float]:
     import numpy as np
 
     import tinygrad_llm as tg  # first: before NumPy
+    from tinygrad_llm.training.parallel import Crew, is_worth_a_crew
     from tinygrad_llm.training.trainer import train_step
 
     model = tg.Transformer(getattr(tg.TransformerConfig, shape.kind)(**shape.config()))
     optimizer = tg.AdamW(model, rate=1e-4)
+    crew = Crew(model, optimizer.flat, shape.batch) if is_worth_a_crew(model, shape.batch) else None
     rng = np.random.default_rng(0)
     ids, targets = (rng.integers(0, shape.vocab_size, (shape.batch, shape.context)) for _ in range(2))
 
     def step() -> float:
         start = time.perf_counter()
-        train_step(model, optimizer, [(ids, targets)], rate=1e-4, clip=1.0)
+        train_step(model, optimizer, [(ids, targets)], rate=1e-4, clip=1.0, crew=crew)
         return time.perf_counter() - start
 
     return step

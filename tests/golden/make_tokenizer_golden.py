@@ -91,9 +91,7 @@ def trained(pattern: str, encoding: str) -> dict:
     return {"vocab_size": tokenizer.vocab_size, "ordinary": ordinary, "with_special": with_special}
 
 
-def foreign(
-    pre_tokenizer, first=(), last=(), alphabet=True, normalizer=None, model=None, older=False
-) -> dict:
+def foreign(pre_tokenizer, first=(), last=(), alphabet=True, normalizer=None, model=None, older=False) -> dict:
     """`first` and `last` are special tokens: first in the vocabulary, or after it and outside."""
     reference = Reference(models.BPE(**(model or {})))
     reference.pre_tokenizer = pre_tokenizer

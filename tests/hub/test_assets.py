@@ -63,9 +63,7 @@ def in_cache():
 def test_the_wanted_members_arrive_and_nothing_else(index):
     said = []
     folder = fetch(make_asset(make_wheel(index)), progress=said.append)
-    found = {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
-    }
+    found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert found == {name: content for name, content in FILES.items() if name.endswith(".md")}
     assert in_cache() == [folder.name]
     assert [sentence.split()[0] for sentence in said] == ["Downloading", "Unpacking"]

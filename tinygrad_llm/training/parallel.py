@@ -1,101 +1,199 @@
-"""Data parallelism over the cores: each takes a share of the batch, and all add to the same gradients.
+"""Data parallelism over the cores: a crew of processes, each with its share of every batch.
 
-The loss is a sum over examples, so its gradient is too. Each core runs the whole forward and backward pass of its
-share, with matrix products on that one thread; they meet only where a gradient is added. On small models this is
-faster than sharing out every single op, because nothing waits for a thread to wake up.
+The loss is a sum over examples, so its gradient is too. Each member of the crew runs the whole forward and backward
+pass of its share with matrix products on one core, and nobody waits for anybody until the end, when the gradients are
+added.
 
-Floating-point sums depend on their order, so contributions are added in the order of the shares: on the same number of
-cores, a run repeats bit for bit.
+Processes and not threads, because Python lets only one thread at a time run its code: with two threads the gradients of
+a small model took 1.45 times as long as those of half the batch alone, with two processes 1.06 times. They share memory:
+the weights are one array that all of them see, and each has an array for its gradients. The sums are made in the order
+of the members, so on the same number of cores a run repeats bit for bit.
 
-Comes before: `autograd.engine`. Comes after: `trainer`. The same scheme over several machines would replace the lock by
-an all-reduce of the flat gradient buffer.
+Comes before: `helper` (what a further process does), `flat` (weights and gradients as one array each). Comes after:
+`trainer`. The same scheme over several machines would put an all-reduce in the place of `finish`.
+Left out on purpose: systems other than Linux, where each op is shared among threads instead (`kernels.threads`).
 """
 
-import threading
-from collections import defaultdict
-from functools import partial
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import subprocess
+import sys
+import weakref
 from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.autograd import Tensor
-from tinygrad_llm.autograd.engine import accumulate, pull_back
 from tinygrad_llm.backend import Array
+from tinygrad_llm.errors import MachineError
 from tinygrad_llm.kernels.threads import workers
+from tinygrad_llm.nn.config import TransformerConfig
 from tinygrad_llm.nn.transformer import Transformer
+from tinygrad_llm.training.flat import FlatParameters
 
-MANY_TOKENS, FEW_PARAMETERS = 1024, 4_000_000  # see `share_count`
-
-
-class GradientSum:
-    """Adds the gradients of several shares to the leaves, one at a time, in the order of the shares."""
-
-    def __init__(self) -> None:
-        self.condition = threading.Condition()
-        self.added: dict[int, int] = defaultdict(int)  # id(leaf) -> how many shares have been added
-        self.failed = False
-
-    def add(self, share: int, leaf: Tensor, g: Any) -> None:
-        """Add g to the gradient of `leaf` once it is this share's turn."""
-        with self.condition:
-            self.condition.wait_for(lambda: self.failed or self._may_add(share, leaf))
-            accumulate(leaf, g)
-            self.added[id(leaf)] += 1
-            self.condition.notify_all()
-
-    def _may_add(self, share: int, leaf: Tensor) -> bool:
-        """In the order of the shares; but the second may begin an empty sum, since a + b = b + a."""
-        return self.added[id(leaf)] >= share or (share == 1 and leaf.grad is None)
-
-    def fail(self) -> None:
-        """Let nobody wait for a share that will not come."""
-        with self.condition:
-            self.failed = True
-            self.condition.notify_all()
+WORTH_A_CREW = 1e9  # floating-point operations of a batch: below, telling the others costs more than they save
 
 
-def add_gradients(model: Transformer, inputs: Array, targets: Array, rng: np.random.Generator | None = None) -> float:
-    """Add d(summed loss)/d(parameters) to the gradients; return the summed loss, in nats.
+class Crew:
+    """This process and one helper per further core, which together compute the gradients of a batch.
 
-    inputs, targets: (B, T) integers, negative targets do not count. rng: draws dropout.
+    model: its parameters, in `flat`, move into memory that all share. batch: the most examples of one call.
+
+    Use it as a context manager, or call `close`; helpers also end when this process does.
+    Raises MachineError when a helper dies.
     """
-    shares = share_count(model, inputs)
-    if shares == 1:
-        loss = model.loss(inputs, targets, reduction="sum", rng=rng)
-        loss.backward()
-        return loss.item()
-    rngs = children(rng, shares) if rng is not None and model.config.dropout > 0.0 else [None] * shares
-    gradients, losses = GradientSum(), [0.0] * shares
 
-    def run(share: int) -> None:
-        here = slice(len(inputs) * share // shares, len(inputs) * (share + 1) // shares)
-        try:
-            loss = model.loss(inputs[here], targets[here], reduction="sum", rng=rngs[share])
-            losses[share] = loss.item()
-            for leaf, g in pull_back([loss], [None]):
-                gradients.add(share, leaf, g)
-        except BaseException:
-            gradients.fail()
-            raise
+    def __init__(self, model: Transformer, flat: FlatParameters, batch: int) -> None:
+        self.model, self.flat = model, flat
+        self.size = min(workers.cores, batch)
+        self.layout = Layout(model.config, flat.values.size, batch, self.size)
+        self.memory = os.memfd_create("tinygrad_llm")
+        os.ftruncate(self.memory, self.layout.bytes)
+        self.arrays = self.layout.map(self.memory)
+        self.arrays.values[...] = flat.values
+        flat.move_to(self.arrays.values, self.arrays.gradients[0])
+        self.helpers = [self._start(member) for member in range(1, self.size)]
+        self.has_begun = False
+        self._end = weakref.finalize(self, end, self.helpers, self.memory)
 
-    with workers.one_blas_thread_each():
-        workers.run([partial(run, share) for share in range(shares)])
-    return sum(losses)
+    def _start(self, member: int) -> subprocess.Popen[bytes]:
+        job = {"memory": self.memory, "layout": self.layout.to_dict(), "member": member}
+        return subprocess.Popen(
+            [sys.executable, "-m", "tinygrad_llm.training.helper", json.dumps(job)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=[self.memory],
+            start_new_session=True,  # Ctrl-C is for this process alone
+            env={**os.environ, "TINYGRAD_LLM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        )
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Send the helpers home. The weights stay where they are."""
+        self._end()
+
+    def add_gradients(self, ids: Array, targets: Array, rng: np.random.Generator | None = None) -> float:
+        """Add d(summed loss)/d(parameters), each member to its own gradients; return the summed loss, in nats.
+
+        ids, targets: (B, T) integers, negative targets do not count. rng: draws the dropout.
+        """
+        seeds = None if rng is None or self.model.config.dropout == 0.0 else rng.integers(0, 2**63, self.size).tolist()
+        ends = [len(ids) * (member + 1) // self.size for member in range(self.size)]
+        for member, helper in enumerate(self.helpers, start=1):
+            here = slice(ends[member - 1], ends[member])
+            rows = here.stop - here.start
+            self.arrays.ids[member, :rows], self.arrays.targets[member, :rows] = ids[here], targets[here]
+            seed = None if seeds is None else seeds[member]
+            tell(helper, {"rows": rows, "seed": seed, "begins": not self.has_begun})
+        self.has_begun = True
+        with workers.on_this_core():
+            loss = share_of_gradients(self.model, ids[: ends[0]], targets[: ends[0]], seeds and seeds[0])
+        return loss + sum(answer(helper) for helper in self.helpers)
+
+    def finish(self) -> None:
+        """Add the helpers' gradients to those of this process: from here on it has those of the whole batch."""
+        gradients = self.flat.collect_gradients()
+        for member in range(1, self.size):
+            gradients += self.arrays.gradients[member]
+        self.has_begun = False
 
 
-def children(rng: np.random.Generator, count: int) -> list[np.random.Generator]:
-    """Generators for the shares, seeded by draws from `rng`, so that its state alone is enough to repeat them."""
-    return [np.random.Generator(np.random.PCG64(seed)) for seed in rng.integers(0, 2**63, size=count).tolist()]
+class Layout:
+    """What lies where in the shared memory: the weights; and per member its gradients, ids and targets."""
+
+    def __init__(self, config: TransformerConfig, parameters: int, batch: int, size: int) -> None:
+        self.config, self.parameters, self.batch, self.size = config, parameters, batch, size
+        rows = -(-batch // size)
+        shapes = {"ids": (size, rows, config.context), "targets": (size, rows, config.context)}
+        self.shapes = shapes | {"values": (parameters,), "gradients": (size, parameters)}
+        self.dtypes = {"ids": np.int64, "targets": np.int64, "values": np.float32, "gradients": np.float32}
+        sizes = [int(np.prod(shape)) * np.dtype(self.dtypes[name]).itemsize for name, shape in self.shapes.items()]
+        self.starts = dict(zip(self.shapes, np.cumsum([0, *sizes[:-1]]).tolist(), strict=True))
+        self.bytes = sum(sizes)
+
+    def map(self, memory: int) -> Any:
+        """The arrays in the shared memory behind the file descriptor, by name."""
+        buffer = mmap.mmap(memory, self.bytes)
+        return SharedArrays(
+            **{
+                name: np.ndarray(shape, self.dtypes[name], buffer, self.starts[name])
+                for name, shape in self.shapes.items()
+            }
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "config": self.config.to_dict(),
+            "parameters": self.parameters,
+            "batch": self.batch,
+            "size": self.size,
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Layout:
+        return cls(**{**values, "config": TransformerConfig.from_dict(values["config"])})
 
 
-def share_count(model: Transformer, inputs: Array) -> int:
-    """One share per core on the CPU, if each gets an example; 1 where a large model meets a small batch.
+class SharedArrays:
+    """values (N,), gradients (members, N), ids and targets (members, rows, T)."""
 
-    Every share makes gradients of all parameters, which then have to be added up. That work grows with the parameters
-    alone, what is shared grows with parameters times tokens: below about a thousand tokens it does not pay, unless
-    the parameters fit in the cache.
-    """
-    if model.embedding.weight.device != "cpu" or not workers.are_free:
-        return 1
-    pays = inputs.size >= MANY_TOKENS or model.parameter_count() <= FEW_PARAMETERS
-    return min(workers.cores, len(inputs)) if pays else 1
+    def __init__(self, values: Array, gradients: Array, ids: Array, targets: Array) -> None:
+        self.values, self.gradients, self.ids, self.targets = values, gradients, ids, targets
+
+
+def share_of_gradients(model: Transformer, ids: Array, targets: Array, seed: int | None) -> float:
+    """One member's part: add the gradients of its examples to its own; return their summed loss, in nats."""
+    rng = None if seed is None else np.random.Generator(np.random.PCG64(seed))
+    loss = model.loss(ids, targets, reduction="sum", rng=rng)
+    loss.backward()
+    return loss.item()
+
+
+def tell(helper: subprocess.Popen[bytes], what: dict[str, Any]) -> None:
+    """Send one line to a helper."""
+    assert helper.stdin is not None
+    try:
+        helper.stdin.write(json.dumps(what).encode() + b"\n")
+        helper.stdin.flush()
+    except OSError as error:
+        raise MachineError(GONE) from error
+
+
+def answer(helper: subprocess.Popen[bytes]) -> float:
+    """Wait for the loss that a helper computed."""
+    assert helper.stdout is not None
+    line = helper.stdout.readline()
+    if not line:
+        raise MachineError(GONE)
+    return float(line)
+
+
+GONE = (
+    "a helper process ended in the middle of its work; perhaps the memory is full, or it was killed. Resume the run; "
+    "with the environment variable TINYGRAD_LLM_THREADS=1 it needs no helpers."
+)
+
+
+def end(helpers: list[subprocess.Popen[bytes]], memory: int) -> None:
+    """Close the pipes, which is how helpers are told to go, and wait until they have gone."""
+    for helper in helpers:
+        for pipe in (helper.stdin, helper.stdout):
+            if pipe is not None:
+                pipe.close()
+        helper.wait()
+    os.close(memory)
+
+
+def is_worth_a_crew(model: Transformer, batch: int) -> bool:
+    """Whether a crew can be had, and saves more time than it costs."""
+    operations = 6.0 * model.parameter_count() * batch * model.config.context
+    possible = hasattr(os, "memfd_create") and model.unembedding.device == "cpu" and workers.are_free
+    learned = {parameter.dtype for parameter in model.parameters().values() if parameter.requires_grad}
+    return possible and batch > 1 and operations >= WORTH_A_CREW and learned == {np.dtype(np.float32)}

@@ -31,7 +31,7 @@ from tinygrad_llm.training.evaluation import evaluate
 from tinygrad_llm.training.events import Evaluated, Event, Finished, Resumed, Saved, Stepped
 from tinygrad_llm.training.optimizers import AdamW, Muon, Optimizer
 from tinygrad_llm.training.pace import Pace
-from tinygrad_llm.training.parallel import add_gradients
+from tinygrad_llm.training.parallel import Crew, is_worth_a_crew
 from tinygrad_llm.training.run_folder import RunFolder
 from tinygrad_llm.training.schedules import learning_rate
 from tinygrad_llm.training.settings import TrainingSettings
@@ -56,20 +56,28 @@ def train_step(
     rate: float,
     clip: float | None = None,
     rng: np.random.Generator | None = None,
+    crew: Crew | None = None,
 ) -> StepResult:
     """One step of the optimizer along the gradient of the mean loss over all targets of `batches`.
 
     batches: (ids, targets), both (B, T) integers, negative targets do not count. Several of them give the gradient
     of one large batch with the memory of a small one: losses are summed, and divided by the number of targets of all.
     (A mean of the batches' means would give the targets of a batch with few of them too much weight.)
-    rng: draws the dropout.
+    rng: draws the dropout. crew: computes the gradients on several cores.
     """
     device = model.unembedding.device
     optimizer.zero_grad()
     total, targets_seen = 0.0, 0
     for ids, targets in batches:
-        total += add_gradients(model, to_device(ids, device), to_device(targets, device), rng)
+        if crew is not None:
+            total += crew.add_gradients(ids, targets, rng)
+        else:
+            loss = model.loss(to_device(ids, device), to_device(targets, device), reduction="sum", rng=rng)
+            loss.backward()
+            total += loss.item()
         targets_seen += int((targets >= 0).sum())
+    if crew is not None:
+        crew.finish()
     share = 1.0 / max(1, targets_seen)
     norm = optimizer.step(rate=rate, scale=share, clip=clip)
     return StepResult(total * share, norm, targets_seen)
@@ -103,6 +111,7 @@ class Trainer:
         self.optimizer = make_optimizer(model, self.settings)
         self.rng = np.random.Generator(np.random.PCG64([self.settings.seed, DROPOUT_STREAM]))
         self.pace = Pace.start(self.settings)
+        self.crew: Crew | None = None
         self.step = 0
         self.text_checksum = zlib.crc32(np.ascontiguousarray(tokens).data)
         self.losses_since = (0.0, 0)  # sum and number of the steps' losses since the last evaluation
@@ -127,6 +136,8 @@ class Trainer:
 
         Raises InputError when the training diverges, MachineError when the disk fails.
         """
+        if is_worth_a_crew(self.model, self.settings.batch):
+            self.crew = Crew(self.model, self.optimizer.flat, self.settings.batch)
         try:
             if self.resumed is not None:
                 yield self.resumed
@@ -141,6 +152,9 @@ class Trainer:
         except KeyboardInterrupt:
             self.save()
             raise
+        finally:
+            if self.crew is not None:
+                self.crew.close()
         yield self.save()
         yield self._finished()
 
@@ -156,7 +170,9 @@ class Trainer:
         )
         with interrupts_held_back():
             batches = [self.batches.next() for _ in range(settings.accumulate)]
-            result = train_step(self.model, self.optimizer, batches, rate=rate, clip=settings.clip, rng=self.rng)
+            result = train_step(
+                self.model, self.optimizer, batches, rate=rate, clip=settings.clip, rng=self.rng, crew=self.crew
+            )
             self.step += 1
             seconds = self.clock() - began
             self.pace.stepped(self.step, self.elapsed)
