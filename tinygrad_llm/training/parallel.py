@@ -4,10 +4,10 @@ The loss is a sum over examples, so its gradient is too. Each member of the crew
 pass of its share with matrix products on one core, and nobody waits for anybody until the end, when the gradients are
 added.
 
-Processes and not threads, because Python lets only one thread at a time run its code: with two threads the gradients of
-a small model took 1.45 times as long as those of half the batch alone, with two processes 1.06 times. They share memory:
-the weights are one array that all of them see, and each has an array for its gradients. The sums are made in the order
-of the members, so on the same number of cores a run repeats bit for bit.
+Processes and not threads, because Python lets only one thread at a time run its code: with two threads the gradients
+of a small model took 1.45 times as long as those of half the batch alone, with two processes 1.06 times. They share
+memory: the weights are one array that all of them see, and each has an array for its gradients. The sums are made in
+the order of the members, so on the same number of cores a run repeats bit for bit.
 
 Comes before: `helper` (what a further process does), `flat` (weights and gradients as one array each). Comes after:
 `trainer`. The same scheme over several machines would put an all-reduce in the place of `finish`.
