@@ -151,5 +151,8 @@ def test_small_batches_are_not_worth_a_crew(monkeypatch):
     monkeypatch.setattr(parallel, "WORTH_A_CREW", 1e5)
     assert parallel.is_worth_a_crew(model, BATCH)
     assert not parallel.is_worth_a_crew(model, 1)
+    monkeypatch.setattr(parallel, "FEW_PARAMETERS", 1000)
+    assert not parallel.is_worth_a_crew(model, BATCH)  # 112 tokens
+    assert parallel.is_worth_a_crew(model, 10 * BATCH)
     monkeypatch.setattr(workers, "cores", 1)
     assert not parallel.is_worth_a_crew(model, BATCH)

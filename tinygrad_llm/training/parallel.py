@@ -34,6 +34,7 @@ from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.training.flat import FlatParameters
 
 WORTH_A_CREW = 1e9  # floating-point operations of a batch: below, telling the others costs more than they save
+MANY_TOKENS, FEW_PARAMETERS = 1024, 4_000_000  # see `is_worth_a_crew`
 
 
 class Crew:
@@ -192,8 +193,16 @@ def end(helpers: list[subprocess.Popen[bytes]], memory: int) -> None:
 
 
 def is_worth_a_crew(model: Transformer, batch: int) -> bool:
-    """Whether a crew can be had, and saves more time than it costs."""
-    operations = 6.0 * model.parameter_count() * batch * model.config.context
+    """Whether a crew can be had, and saves more time than it costs.
+
+    Every member makes gradients of all parameters, which then have to be added up. That work grows with the parameters
+    alone, what is shared grows with parameters times tokens: below about a thousand tokens it does not pay, unless the
+    parameters fit in the cache.
+    """
+    tokens, parameters = batch * model.config.context, model.parameter_count()
+    if tokens < MANY_TOKENS and parameters > FEW_PARAMETERS:
+        return False
+    operations = 6.0 * parameters * tokens
     possible = hasattr(os, "memfd_create") and model.unembedding.device == "cpu" and workers.are_free
     learned = {parameter.dtype for parameter in model.parameters().values() if parameter.requires_grad}
     return possible and batch > 1 and operations >= WORTH_A_CREW and learned == {np.dtype(np.float32)}
