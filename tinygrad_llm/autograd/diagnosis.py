@@ -45,9 +45,9 @@ class Local:
         self.tracked = [i for i, x in enumerate(node.inputs) if is_tracked(x)]
         self.arrays = [in_dtype(raw(x), dtype) for x in node.inputs]
         self.rng = np.random.default_rng(0)
-        self.library = array_module(self.arrays[self.tracked[0]])
+        self.xp = array_module(self.arrays[self.tracked[0]])
         self.tensors, self.out = self.run(self.arrays)
-        self.g = self.library.asarray(self.rng.standard_normal(self.out.shape).astype(self.out.dtype))
+        self.g = self.xp.asarray(self.rng.standard_normal(self.out.shape).astype(self.out.dtype))
 
     def run(self, arrays: list[Any]) -> tuple[list[Any], Tensor]:
         """The op on `arrays`, recorded."""
@@ -63,7 +63,7 @@ class Local:
     def value(self, i: int, array: np.ndarray) -> np.ndarray:
         """The op's value when input i is replaced."""
         arrays = list(self.arrays)
-        arrays[i] = self.library.asarray(array)
+        arrays[i] = self.xp.asarray(array)
         return host(raw(self.op(*arrays, **self.options)))
 
     def along(self, i: int, index: tuple[int, ...]) -> Callable[[float], float]:
@@ -174,7 +174,7 @@ def broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
 def impure_rule(local: Local, gradients: tuple) -> tuple[str, str] | None:
     """Whether the rule is a linear function of g, and nothing else: the same every time, in memory of its own."""
     first = [None if gx is None else host(gx) for gx in gradients]
-    other = local.library.asarray(local.rng.standard_normal(local.g.shape).astype(local.g.dtype))
+    other = local.xp.asarray(local.rng.standard_normal(local.g.shape).astype(local.g.dtype))
     with_other = [None if gx is None else host(gx) for gx in local.pull(other)]
     if first_change(first, [None if gx is None else host(gx) for gx in gradients]) is not None:
         return "wrong rule: reuses memory", "a second call overwrote the gradients of the first; return new arrays."
@@ -488,7 +488,7 @@ def wrong_places(local: Local, i: int, a: np.ndarray, n: np.ndarray, wrong: np.n
     for k in range(local.out.size):
         g = np.zeros(local.out.size)
         g[k] = 1.0
-        gradient = local.pull(local.library.asarray(g.reshape(local.out.shape)))[i]
+        gradient = local.pull(local.xp.asarray(g.reshape(local.out.shape)))[i]
         reached = np.abs(host(gradient)) > 1e-12
         for index in indices_of(a):
             x = start.copy()
@@ -562,7 +562,7 @@ def second_by_rule(local: Local) -> tuple[list[Any], Any, list[Any]]:
 def probes(local: Local) -> dict[int, Any]:
     """Fixed random weights for the gradient of each input."""
     rng = np.random.default_rng(1)
-    return {i: local.library.asarray(rng.standard_normal(local.arrays[i].shape)) for i in local.tracked}
+    return {i: local.xp.asarray(rng.standard_normal(local.arrays[i].shape)) for i in local.tracked}
 
 
 def wrong_second(node: Node) -> tuple[str, str] | None:
@@ -609,7 +609,7 @@ def moved_rule(local: Local, i: int | None, shape: tuple[int, ...]) -> np.ndarra
         def f(t: float, index: tuple[int, ...] = index) -> float:
             x = start.copy()
             x[index] += t
-            moved = local.library.asarray(x)
+            moved = local.xp.asarray(x)
             arrays = [moved if j == i else a for j, a in enumerate(local.arrays)]
             gradients = local.pull(moved if i is None else local.g, local.run(arrays)[1])
             return sum(float(np.sum(u * host(gradients[j]))) for j, u in weights.items() if gradients[j] is not None)

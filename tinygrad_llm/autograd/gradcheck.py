@@ -138,7 +138,7 @@ class Problem:
         self.places = [i for i, x in enumerate(self.inputs) if hasattr(x, "dtype") and x.dtype.kind == "f"]
         if not self.places:
             raise InputError("gradcheck: none of the inputs is a floating-point array; there is nothing to check.")
-        self.library = array_module(self.inputs[self.places[0]])
+        self.xp = array_module(self.inputs[self.places[0]])
         self.point = [to_numpy(self.inputs[i]).astype(np.float64) for i in self.places]
         self.leaves, self.outputs = self.run(self.point)
         if not self.outputs:
@@ -147,7 +147,7 @@ class Problem:
 
     def run(self, point: list[np.ndarray]) -> tuple[list[Tensor], list[Tensor]]:
         """Fresh leaves at `point`, and the floating-point results of the function there."""
-        leaves = [Tensor(self.library.asarray(x.copy()), requires_grad=True) for x in point]
+        leaves = [Tensor(self.xp.asarray(x.copy()), requires_grad=True) for x in point]
         inputs = list(self.inputs)
         for i, leaf in zip(self.places, leaves, strict=True):
             inputs[i] = leaf
@@ -166,7 +166,7 @@ class Problem:
         leaves, outputs = self.run(point)
         for y, w in zip(outputs, self.weights, strict=True):
             if y.requires_grad:
-                y.backward(self.library.asarray(w), retain_graph=True)
+                y.backward(self.xp.asarray(w), retain_graph=True)
         return [gradient_of(leaf) for leaf in leaves]
 
     def moved(self, direction: list[np.ndarray], t: float) -> list[np.ndarray]:
@@ -317,7 +317,7 @@ def check_second(problem: Problem, report: Report) -> list[Finding]:
 def second_by_rules(problem: Problem, v: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """(Hessian · v, Jacobian · v) by differentiating the gradient."""
     leaves, outputs = problem.run(problem.point)
-    weights = [Tensor(problem.library.asarray(w.copy()), requires_grad=True) for w in problem.weights]
+    weights = [Tensor(problem.xp.asarray(w.copy()), requires_grad=True) for w in problem.weights]
     for y, w in zip(outputs, weights, strict=True):
         if y.requires_grad:
             y.backward(w, create_graph=True)
@@ -326,7 +326,7 @@ def second_by_rules(problem: Problem, v: list[np.ndarray]) -> tuple[list[np.ndar
         x.grad = None
     for g, direction in zip(gradients, v, strict=True):
         if g is not None and g.requires_grad:
-            g.backward(problem.library.asarray(direction), retain_graph=True)
+            g.backward(problem.xp.asarray(direction), retain_graph=True)
     return [gradient_of(x) for x in leaves], [gradient_of(w) for w in weights]
 
 

@@ -37,7 +37,7 @@ class Checkpoint:
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
-    """Write step-XXXXXXXX.safetensors into `folder`, then delete all but it and the one before; returns its path.
+    """Write step-NNNNNNNN.safetensors into `folder`, then delete all but it and the one before; returns its path.
 
     Newer ones are deleted too: they were damaged, or the run would have gone on from them.
     Raises MachineError when the disk is full or cannot be written; older checkpoints are untouched then.
