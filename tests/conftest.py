@@ -6,6 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# The same examples every time, and no clock: a slow machine is not a mistake.
+settings.register_profile("suite", derandomize=True, deadline=None)
+settings.load_profile("suite")
 
 sys.path.append(str(Path(__file__).parent))
 
