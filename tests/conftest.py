@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 # The same examples every time, and no clock: a slow machine is not a mistake.
-settings.register_profile("suite", derandomize=True, deadline=None)
+settings.register_profile("suite", max_examples=60, derandomize=True, deadline=None)
 settings.load_profile("suite")
 
 sys.path.append(str(Path(__file__).parent))

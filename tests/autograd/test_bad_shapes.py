@@ -15,9 +15,6 @@ from hypothesis.extra import numpy as hnp
 from tinygrad_llm.autograd import Tensor, ops, raw
 from tinygrad_llm.nn import functional as F
 
-settings.register_profile("ops", max_examples=60, deadline=None, derandomize=True)
-settings.load_profile("ops")
-
 shapes = hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3)
 axes = st.one_of(st.none(), st.integers(-4, 3), st.lists(st.integers(-3, 3), max_size=3).map(tuple))
 values = st.one_of(st.floats(-4, 4, width=32), st.sampled_from([0.0, -0.0, 1.0, np.nan, np.inf, -np.inf, 1e-30, -1e30]))

@@ -78,7 +78,7 @@ def test_the_fourth_derivative_of_tanh():
         assert f(np.float64(x)).item() == pytest.approx(wanted, rel=1e-13, abs=1e-15)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 7), st.integers(1, 6), st.floats(-2, 2))
 def test_repeated_grad_of_a_power(n, order, x):
     def f(x):

@@ -175,7 +175,7 @@ def a_random_graph(count, seed):
     return sizes, edges
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 40), st.integers(0, 10**6))
 def test_boxes_do_not_overlap_and_edges_go_down(count, seed):
     sizes, edges = a_random_graph(count, seed)
@@ -213,7 +213,7 @@ def test_crossings_are_counted():
     assert crossings([[0, 1], [3, 2]], below) == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.floats(-500, 500), st.floats(0.1, 8), st.floats(5, 120)), min_size=1, max_size=8))
 def test_spread_keeps_the_order_and_is_the_nearest_such_placement(boxes):
     wanted, pulls, widths = map(list, zip(*boxes, strict=True))

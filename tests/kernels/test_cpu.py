@@ -33,7 +33,7 @@ def normal(*shape, scale=1.0, seed=0):
     return scale * np.random.default_rng([seed, *shape]).standard_normal(shape)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.integers(1, 3), st.integers(1, 5), st.integers(0, 4), st.integers(1, 3), st.integers(1, 3),
     st.sampled_from([1.0, 300.0]), st.none() | st.integers(1, 6), st.sampled_from([2, 3, 128]),

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_llm.errors import InputError
@@ -168,7 +168,6 @@ def test_a_file_without_paragraphs_is_cut_at_the_best_place_there_is(tmp_path, s
     assert 0.05 <= len(corpus.validation_text) / len(separator.join(words)) <= 0.15
 
 
-@settings(deadline=None)
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), min_size=1))
 def test_no_character_of_a_single_file_is_lost_or_on_both_sides(tmp_path_factory, text):
     path = tmp_path_factory.mktemp("one") / "file"

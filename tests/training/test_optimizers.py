@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from strict_array import strict, unwrap
 
@@ -105,7 +105,6 @@ def test_matrices_decay_and_vectors_do_not(make):
 
 
 @BOTH
-@settings(deadline=None)
 @given(scale=st.floats(0.01, 2.0), clip=st.floats(0.01, 100.0))
 def test_the_norm_is_of_the_whole_gradient_and_clipping_scales_it_down_to_the_clip(make, scale, clip):
     gradients = random_arrays(1)

@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_llm.errors import InputError
@@ -49,7 +49,6 @@ def configs(draw):
     )
 
 
-@settings(deadline=None)
 @given(configs())
 def test_parameters_and_averages_are_counted_exactly(config):
     model = Transformer(config)
