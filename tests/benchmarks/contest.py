@@ -80,5 +80,5 @@ def serve(pipe: Connection, maker: Callable[..., Callable[[], float]], arguments
         gc.collect()
         own, helpers = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
         pipe.send((own + helpers) * 1024)
-    except Exception:
+    except Exception:  # whatever it is, the other process shall see it
         pipe.send(traceback.format_exc())
