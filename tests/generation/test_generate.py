@@ -11,6 +11,7 @@ from tinygrad_llm.generation import (
     Temperature,
     TopK,
     draw,
+    draws,
     generate_tokens,
     next_log_probabilities,
 )
@@ -113,6 +114,28 @@ def test_log_probabilities_are_those_of_the_model_and_sum_to_one(model):
     assert log_p.dtype == np.float64 and log_p.shape == (50,)
     assert log_p == pytest.approx(expected, abs=1e-10)
     assert np.exp(log_p).sum() == pytest.approx(1.0, abs=1e-12)
+
+
+def test_the_distributions_before_and_after_the_sampler_are_kept_apart(model):
+    drawn = list(draws(model, PROMPT, 6, CHAIN, np.random.default_rng(0)))
+    assert [one.token for one in drawn] == generate(model, max_tokens=6)
+    text = list(PROMPT)
+    for one in drawn:
+        assert one.log_p == pytest.approx(next_log_probabilities(model, text, GrowingCache(model.config)), abs=1e-10)
+        assert (one.sampled_log_p == CHAIN(one.log_p)).all()
+        assert one.sampled_log_p[one.token] > -np.inf
+        text.append(one.token)
+
+
+def test_the_sampler_is_shown_the_whole_text_even_past_the_context(model):
+    shown = []
+
+    def sampler(log_p, text=()):
+        shown.append(list(text))
+        return log_p
+
+    tokens = generate(model, max_tokens=20, sampler=sampler)
+    assert shown == [PROMPT + tokens[:n] for n in range(20)]
 
 
 def test_no_tokens_are_asked_for(model):

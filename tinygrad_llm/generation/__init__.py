@@ -5,19 +5,21 @@ Read in this order: `generate.py` is the loop, `cache.py` makes it cheap, `sampl
 """
 
 from tinygrad_llm.generation.cache import GrowingCache
-from tinygrad_llm.generation.generate import generate_tokens, next_log_probabilities
+from tinygrad_llm.generation.generate import Drawn, draws, generate_tokens, next_log_probabilities
 from tinygrad_llm.generation.samplers import Chain, MinP, Temperature, TopK, TopP, draw, usual_chain
 from tinygrad_llm.generation.scoring import score_tokens
 from tinygrad_llm.generation.text_stream import until_stop, whole_characters
 
 __all__ = [
     "Chain",
+    "Drawn",
     "GrowingCache",
     "MinP",
     "Temperature",
     "TopK",
     "TopP",
     "draw",
+    "draws",
     "generate_tokens",
     "next_log_probabilities",
     "score_tokens",

@@ -7,6 +7,7 @@ Left out on purpose: several texts at once (of different lengths), beam search, 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,6 +22,78 @@ from tinygrad_llm.nn.transformer import Transformer
 PREFILL = 512  # positions of a long prompt that are read at once, which bounds the memory that reading takes
 
 
+class Drawn(NamedTuple):
+    """A token that was drawn, and the two distributions it may be asked about, both (V,), float64, in nats.
+
+    log_p: what the model said. sampled_log_p: what the sampler made of it, and what the token was drawn from. They are
+    kept apart because they answer different questions: how surprised the model is, and how probable the draw was.
+    """
+
+    token: int
+    log_p: np.ndarray
+    sampled_log_p: np.ndarray
+
+
+def draws(
+    model: Transformer,
+    ids: Sequence[int] | np.ndarray,
+    max_tokens: int,
+    sampler: Stage,
+    rng: np.random.Generator,
+    *,
+    cache: GrowingCache | None = None,
+    stop_tokens: Collection[int] = (),
+) -> Iterator[Drawn]:
+    """What the model draws after `ids`, token by token, at most `max_tokens` of them.
+
+    sampler: what changes the distribution before it is drawn from, a `samplers.Chain` for instance.
+    rng: draws; the same generator state gives the same tokens.
+    cache: may remember a beginning of `ids` already (a prompt that several texts share); it is extended in place.
+    stop_tokens: end the text; they are not given out.
+
+    A text may grow longer than the model's context. When it is full, the model goes on with the last half of what it
+    saw and reads that again from position 0: learned positions belong to places in the context, so the cached vectors
+    cannot move up by one. It is the honest half: after it has slid, each token is chosen with half a context to a whole
+    one in view, at the price of one reading per half context. The sampler is shown the whole text all the time.
+
+    Raises InputError when `ids` is empty, longer than the context or not in the vocabulary.
+    """
+    text = checked_ids(model, ids)
+    if max_tokens < 0:
+        raise InputError(f"max_tokens must be at least 0, it was {max_tokens}.")
+    cache = GrowingCache(model.config) if cache is None else cache
+    if cache.length >= len(text):
+        raise InputError(
+            f"cache: it remembers {cache.length} positions and the text has {len(text)}, so nothing is left to read. "
+            "Call cache.truncate first."
+        )
+    return _draws(model, text, max_tokens, sampler, rng, cache, stop_tokens)
+
+
+def _draws(
+    model: Transformer,
+    text: list[int],
+    max_tokens: int,
+    sampler: Stage,
+    rng: np.random.Generator,
+    cache: GrowingCache,
+    stop_tokens: Collection[int],
+) -> Iterator[Drawn]:
+    context = model.config.context
+    first = 0  # of the ids that the model can see
+    for _ in range(max_tokens):
+        if len(text) - first > context:
+            first = len(text) - max(1, context // 2)
+            cache.truncate(0)
+        log_p = next_log_probabilities(model, text[first + cache.length :], cache)  # (V,)
+        sampled_log_p = sampler(log_p, text)  # (V,)
+        token = int(draw(sampled_log_p, rng))
+        if token in stop_tokens:
+            return
+        text.append(token)
+        yield Drawn(token, log_p, sampled_log_p)
+
+
 def generate_tokens(
     model: Transformer,
     ids: Sequence[int] | np.ndarray,
@@ -31,51 +104,9 @@ def generate_tokens(
     cache: GrowingCache | None = None,
     stop_tokens: Collection[int] = (),
 ) -> Iterator[int]:
-    """The tokens that the model writes after `ids`, one by one, at most `max_tokens` of them.
-
-    sampler: what changes the distribution before it is drawn from, a `samplers.Chain` for instance.
-    rng: draws; the same generator state gives the same tokens.
-    cache: may remember a beginning of `ids` already (a prompt that several texts share); it is extended in place.
-    stop_tokens: end the text; they are not given out.
-
-    A text may grow longer than the model's context. When it is full, the model goes on with the last half of what it
-    saw and reads that again from position 0: learned positions belong to places in the context, so the cached vectors
-    cannot move up by one. It is the honest half: after it has slid, each token is chosen with half a context to a whole
-    one in view, at the price of one reading per half context.
-
-    Raises InputError when `ids` is empty, longer than the context or not in the vocabulary.
-    """
-    seen = checked_ids(model, ids)
-    if max_tokens < 0:
-        raise InputError(f"max_tokens must be at least 0, it was {max_tokens}.")
-    cache = GrowingCache(model.config) if cache is None else cache
-    if cache.length >= len(seen):
-        raise InputError(
-            f"cache: it remembers {cache.length} positions and the text has {len(seen)}, so nothing is left to read. "
-            "Call cache.truncate first."
-        )
-    return _tokens(model, seen, max_tokens, sampler, rng, cache, stop_tokens)
-
-
-def _tokens(
-    model: Transformer,
-    seen: list[int],
-    max_tokens: int,
-    sampler: Stage,
-    rng: np.random.Generator,
-    cache: GrowingCache,
-    stop_tokens: Collection[int],
-) -> Iterator[int]:
-    context = model.config.context
-    for _ in range(max_tokens):
-        if len(seen) > context:
-            seen = seen[-max(1, context // 2) :]
-            cache.truncate(0)
-        token = int(draw(sampler(next_log_probabilities(model, seen[cache.length :], cache)), rng))
-        if token in stop_tokens:
-            return
-        seen.append(token)
-        yield token
+    """The tokens alone, one by one; all the rest as in `draws`."""
+    drawn = draws(model, ids, max_tokens, sampler, rng, cache=cache, stop_tokens=stop_tokens)
+    return (one.token for one in drawn)
 
 
 def next_log_probabilities(model: Transformer, ids: Sequence[int] | np.ndarray, cache: GrowingCache) -> np.ndarray:

@@ -18,15 +18,21 @@ Left out on purpose: penalties for repetition, which look at more than the distr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.nn.functional import log_softmax
 
-Stage = Callable[[np.ndarray], np.ndarray]
+
+class Stage(Protocol):
+    """One step from the model's distribution to the one that is drawn from."""
+
+    def __call__(self, log_p: np.ndarray, text: Sequence[int] = ()) -> np.ndarray:
+        """log_p (V,) -> (V,). text: all ids so far, the prompt's first; most stages do not look at it."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +45,9 @@ class Chain:
 
     stages: tuple[Stage, ...] = ()
 
-    def __call__(self, log_p: np.ndarray) -> np.ndarray:
+    def __call__(self, log_p: np.ndarray, text: Sequence[int] = ()) -> np.ndarray:
         for stage in self.stages:
-            log_p = stage(log_p)
+            log_p = stage(log_p, text)
         return log_p
 
 
@@ -65,7 +71,7 @@ class Temperature:
                 "probable token, 1 draws as the model says."
             )
 
-    def __call__(self, log_p: np.ndarray) -> np.ndarray:
+    def __call__(self, log_p: np.ndarray, text: Sequence[int] = ()) -> np.ndarray:
         if self.temperature == 0.0:
             best = log_p.argmax(axis=-1, keepdims=True)  # (..., 1), the first one of equals
             return np.where(np.arange(log_p.shape[-1]) == best, 0.0, -np.inf)  # (..., V)
@@ -88,7 +94,7 @@ class TopK:
         if not isinstance(self.k, int | np.integer) or self.k < 1:
             raise InputError(f"top_k must be a whole number of at least 1, it was {self.k}; leave it out to keep all.")
 
-    def __call__(self, log_p: np.ndarray) -> np.ndarray:
+    def __call__(self, log_p: np.ndarray, text: Sequence[int] = ()) -> np.ndarray:
         if self.k >= log_p.shape[-1]:
             return log_p
         ascending = np.sort(log_p, axis=-1)  # (..., V)
@@ -112,7 +118,7 @@ class TopP:
         if not 0.0 < self.p <= 1.0:
             raise InputError(f"top_p must be above 0 and at most 1, it was {self.p}; 1 keeps all tokens.")
 
-    def __call__(self, log_p: np.ndarray) -> np.ndarray:
+    def __call__(self, log_p: np.ndarray, text: Sequence[int] = ()) -> np.ndarray:
         ascending = np.sort(log_p, axis=-1)  # (..., V)
         removed = np.exp(ascending).cumsum(axis=-1) <= 1.0 - self.p  # (..., V), from the small end: exact there
         kept = log_p.shape[-1] - removed.sum(axis=-1, keepdims=True)  # (..., 1)
@@ -135,7 +141,7 @@ class MinP:
         if not 0.0 <= self.p <= 1.0:
             raise InputError(f"min_p must be at least 0 and at most 1, it was {self.p}; 0 keeps all tokens.")
 
-    def __call__(self, log_p: np.ndarray) -> np.ndarray:
+    def __call__(self, log_p: np.ndarray, text: Sequence[int] = ()) -> np.ndarray:
         relative = np.exp(log_p - log_p.max(axis=-1, keepdims=True))  # (..., V)
         return keep(log_p, relative >= self.p)
 
