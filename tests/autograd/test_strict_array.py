@@ -73,7 +73,6 @@ def loss_and_gradients(config, ids, targets, move):
     model = tg.Transformer(config)
     for parameter in model.parameters().values():
         parameter.data = move(parameter.data)
-    model.cos, model.sin = (None if x is None else move(x) for x in (model.cos, model.sin))
     parameters = list(model.parameters().values())
     with tg.plain():
         loss = model.loss(move(ids), move(targets), rng=np.random.default_rng(1))

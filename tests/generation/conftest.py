@@ -19,8 +19,6 @@ def make(kind: str, context: int = 16, dtype: type = np.float64, seed: int = 0) 
         noise = rng.standard_normal(parameter.shape)
         parameter.data = 6.0 * parameter.data + 0.05 * noise if parameter.ndim > 1 else parameter.data + 0.1 * noise
         parameter.data = parameter.data.astype(dtype)
-    if model.cos is not None:
-        model.cos, model.sin = model.cos.astype(dtype), model.sin.astype(dtype)
     return model
 
 

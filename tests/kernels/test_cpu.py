@@ -37,15 +37,17 @@ def normal(*shape, scale=1.0, seed=0):
 @given(
     st.integers(1, 3), st.integers(1, 5), st.integers(0, 4), st.integers(1, 3), st.integers(1, 3),
     st.sampled_from([1.0, 300.0]), st.none() | st.integers(1, 6), st.sampled_from([2, 3, 128]),
+    st.sampled_from([None, 2.0]), st.none() | st.lists(st.integers(0, 8), min_size=3, max_size=3),
 )  # fmt: skip
-def test_attention(batch, length, past, kv_heads, group, scale, window, query_block):
-    """Any heads, cached positions, windows, blocks of queries, and scores too large for e^score."""
+def test_attention(batch, length, past, kv_heads, group, scale, window, query_block, softcap, starts):
+    """Any heads, cached positions, windows, padding, caps, blocks of queries, and scores too large for e^score."""
     q = normal(batch, length, kv_heads * group, 4, scale=scale)
     k, v = normal(batch, past + length, kv_heads, 4, seed=1), normal(batch, past + length, kv_heads, 4, seed=2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cpu, "QUERY_BLOCK", query_block)
         patch.setattr(cpu, "SMALL_BYTES", 0)
-        assert_fast_is_plain(F.attention, q, k, v, window=window)
+        starts = None if starts is None else np.minimum(starts[:batch], past + length - 1)
+        assert_fast_is_plain(F.attention, q, k, v, window=window, softcap=softcap, starts=starts)
 
 
 def test_attention_over_several_blocks_in_float32():
@@ -70,6 +72,7 @@ def test_any_split_of_the_rows_gives_the_same(cores, block_bytes, monkeypatch):
     x, gate, w, b = normal(5, 7, 6), normal(5, 7, 6, seed=1), normal(6), normal(6, seed=1)
     assert_fast_is_plain(F.gelu, x)
     assert_fast_is_plain(F.silu_gate, x, gate)
+    assert_fast_is_plain(F.gelu_gate, x, gate)
     assert_fast_is_plain(F.softmax, x)
     assert_fast_is_plain(F.layer_norm, x, w, b)
     assert_fast_is_plain(F.layer_norm, x, w)

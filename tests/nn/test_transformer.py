@@ -7,11 +7,29 @@ import pytest
 
 import tinygrad_llm as tg
 from tinygrad_llm.nn import functional as F
+from tinygrad_llm.nn.positions import RotaryScaling, rotary_angles
 
 GPT2 = dict(vocab_size=19, context=12, layers=2, heads=4, width=32)
 KINDS = {
     "gpt2": tg.TransformerConfig.gpt2(**GPT2),
     "llama": tg.TransformerConfig.llama(**GPT2, kv_heads=2),
+    "gemma": tg.TransformerConfig.llama(
+        **GPT2,
+        kv_heads=2,
+        mlp="geglu",
+        head_width=8,
+        qk_norm=True,
+        post_norms=True,
+        norm_weight_plus_one=True,
+        embedding_scale=4.0,
+        attention_scale=0.3,
+        attention_softcap=2.0,
+        logit_softcap=3.0,
+        window=3,
+        full_attention_every=2,
+        local_rotary_base=100.0,
+        rotary_scaling=RotaryScaling("linear", 8.0),
+    ),
     "untied": tg.TransformerConfig.gpt2(**GPT2, tied=False, bias=False, head_width=6),
 }
 
@@ -23,8 +41,6 @@ def ids(config, seed=0, batch=3):
 def in_float64(model):
     for parameter in model.parameters().values():
         parameter.data = parameter.data.astype(np.float64)
-    if model.cos is not None:
-        model.cos, model.sin = model.cos.astype(np.float64), model.sin.astype(np.float64)
     return model
 
 
@@ -133,7 +149,7 @@ def test_rotary_attention_depends_on_distances_only():
     q, k, v = (rng.standard_normal((1, 6, 2, 8)) for _ in range(3))
 
     def attended(start):
-        cos, sin = F.rotary_angles(np.arange(start, start + 6), 8, 10_000.0)
+        cos, sin = rotary_angles(np.arange(start, start + 6), 8, 10_000.0)
         return F.attention(F.rotate(q, cos, sin), F.rotate(k, cos, sin), v)
 
     np.testing.assert_allclose(attended(0), attended(1000), rtol=1e-9, atol=1e-12)

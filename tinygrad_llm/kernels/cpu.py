@@ -54,16 +54,16 @@ linear = FastPair(linear_forward, linear_backward)
 def gelu_forward(x):
     rows = as_rows(x)
     y = np.empty_like(rows)
-
-    def block(a, b):
-        xb, yb = rows[a:b], y[a:b]
-        gelu_tanh(xb, out=yb)
-        yb += 1.0
-        yb *= xb
-        yb *= 0.5
-
-    over_rows(block, len(rows), 2 * rows.strides[0])
+    over_rows(lambda a, b: gelu_block(rows[a:b], out=y[a:b]), len(rows), 2 * rows.strides[0])
     return y.reshape(x.shape), None
+
+
+def gelu_block(x, out):
+    """out = ½ x (1 + tanh(…))."""
+    gelu_tanh(x, out=out)
+    out += 1.0
+    out *= x
+    out *= 0.5
 
 
 def gelu_tanh(x, out):
@@ -75,23 +75,27 @@ def gelu_tanh(x, out):
     np.tanh(out, out=out)
 
 
+def gelu_slope_block(x, out):
+    """out = d gelu / dx."""
+    t = np.empty_like(x)
+    gelu_tanh(x, out=t)
+    np.multiply(x, x, out=out)  # inner slope: √(2/π) (1 + 3 · 0.044715 x²)
+    out *= 3.0 * GELU_SLOPE * GELU_CUBIC
+    out += GELU_SLOPE
+    out *= x
+    out *= 1.0 - t * t
+    out += t
+    out += 1.0
+    out *= 0.5
+
+
 def gelu_backward(g, saved, x):
     rows, g_rows = as_rows(x), as_rows(g)
     dx = np.empty_like(rows)
 
     def block(a, b):
-        xb, db = rows[a:b], dx[a:b]
-        t = np.empty_like(xb)
-        gelu_tanh(xb, out=t)
-        np.multiply(xb, xb, out=db)  # inner slope: √(2/π) (1 + 3 · 0.044715 x²)
-        db *= 3.0 * GELU_SLOPE * GELU_CUBIC
-        db += GELU_SLOPE
-        db *= xb
-        db *= 1.0 - t * t
-        db += t
-        db += 1.0
-        db *= 0.5
-        db *= g_rows[a:b]
+        gelu_slope_block(rows[a:b], out=dx[a:b])
+        dx[a:b] *= g_rows[a:b]
 
     over_rows(block, len(rows), 4 * rows.strides[0])
     return (dx.reshape(x.shape),)
@@ -142,6 +146,37 @@ def silu_gate_backward(g, saved, gate, up):
 
 
 silu_gate = FastPair(silu_gate_forward, silu_gate_backward)
+
+
+def gelu_gate_forward(gate, up):
+    gates, ups = as_rows(gate), as_rows(up)
+    y = np.empty_like(gates)
+
+    def block(a, b):
+        gelu_block(gates[a:b], out=y[a:b])
+        y[a:b] *= ups[a:b]
+
+    over_rows(block, len(gates), 3 * gates.strides[0])
+    return y.reshape(gate.shape), None
+
+
+def gelu_gate_backward(g, saved, gate, up):
+    gates, ups, g_rows = as_rows(gate), as_rows(up), as_rows(g)
+    d_gate, d_up = np.empty_like(gates), np.empty_like(ups)
+
+    def block(a, b):
+        x, dx, du = gates[a:b], d_gate[a:b], d_up[a:b]
+        gelu_slope_block(x, out=dx)
+        dx *= ups[a:b]
+        dx *= g_rows[a:b]
+        gelu_block(x, out=du)
+        du *= g_rows[a:b]
+
+    over_rows(block, len(gates), 6 * gates.strides[0])
+    return d_gate.reshape(gate.shape), d_up.reshape(up.shape)
+
+
+gelu_gate = FastPair(gelu_gate_forward, gelu_gate_backward)
 
 
 # --- softmax --------------------------------------------------------------------------------------------------
@@ -281,10 +316,10 @@ rms_norm = FastPair(rms_norm_forward, rms_norm_backward)
 
 
 def rotate_forward(x, cos, sin):
-    """x: (B, T, H, D); cos, sin: (T, D/2)."""
+    """x: (B, T, H, D); cos, sin: (T, D/2) or (B, T, D/2)."""
     batch, length, heads, width = x.shape
     y = np.empty_like(x, order="C")
-    c, s = cos[:, None, :], sin[:, None, :]  # (T, 1, D/2)
+    c, s = (np.broadcast_to(angles, (batch, length, width // 2))[:, :, None, :] for angles in (cos, sin))
     half = width // 2
     block = max(1, 200_000 // max(1, 4 * heads * width * x.itemsize))
 
@@ -293,10 +328,10 @@ def rotate_forward(x, cos, sin):
             for t in range(0, length, block):
                 here = slice(t, t + block)
                 a, b = x[i, here, :, :half], x[i, here, :, half:]
-                np.multiply(a, c[here], out=y[i, here, :, :half])
-                y[i, here, :, :half] -= b * s[here]
-                np.multiply(b, c[here], out=y[i, here, :, half:])
-                y[i, here, :, half:] += a * s[here]
+                np.multiply(a, c[i, here], out=y[i, here, :, :half])
+                y[i, here, :, :half] -= b * s[i, here]
+                np.multiply(b, c[i, here], out=y[i, here, :, half:])
+                y[i, here, :, half:] += a * s[i, here]
 
     share_out(stretch, batch, parallel=x.size >= 65_536)
     return y, None
@@ -359,29 +394,50 @@ def hide(scores, mask):
         scores[..., -mask.shape[0] :, :] += mask
 
 
-def exponentials(scores, mask):
-    """In place: e^(score - shift) of what is visible, 0 elsewhere; returns the shift, which cancels in the softmax.
+def hide_padding(scores, starts, keys, queries):
+    """In place: -inf for what stands before each row's text, except that padding looks at itself.
 
-    e^60 neither overflows nor, as e^-60, vanishes in float32, so scores of ordinary size need no shift. Only when some
-    are larger is each query's largest score subtracted.
+    scores: (b, h, H/K, s, t). starts: (b,). keys, queries: the positions of s and of t, as slices.
     """
-    is_ordinary = scores.max() < 60.0 and scores.min() > -60.0
-    hide(scores, mask)
-    shift = 0.0 if is_ordinary else scores.max(axis=-2, keepdims=True)  # (b, h, H/K, 1, t)
-    if not is_ordinary:
+    key = np.arange(keys.start, keys.stop)[:, None]  # (s, 1)
+    padding = (key < starts[:, None, None]) & (key != np.arange(queries.start, queries.stop))  # (b, s, t)
+    np.copyto(scores, -np.inf, where=padding[:, None, None])
+
+
+def is_ordinary(scores):
+    """Whether all of e^score can be computed as it is: e^60 neither overflows nor, as e^-60, vanishes in float32."""
+    return scores.max() < 60.0 and scores.min() > -60.0
+
+
+def exponentials(scores, ordinary):
+    """In place: e^(score - shift), 0 where hidden; returns the shift, which cancels in the softmax.
+
+    Scores of ordinary size need no shift. Only when some are larger is each query's largest score subtracted.
+    """
+    shift = 0.0 if ordinary else scores.max(axis=-2, keepdims=True)  # (b, h, H/K, 1, t)
+    if not ordinary:
         scores -= shift
     np.exp(scores, out=scores)
     return shift
 
 
-def attention_forward(q, k, v, *, scale=None, window=None):
+def cap_softly(scores, softcap):
+    """In place: softcap · tanh(score / softcap); nothing without a cap."""
+    if softcap is not None:
+        scores *= 1.0 / softcap
+        np.tanh(scores, out=scores)
+        scores *= softcap
+
+
+def attention_forward(q, k, v, *, scale=None, window=None, softcap=None, starts=None):
     """Scores are kept as (keys, queries): sums and maxima over keys then run along memory, many queries at a time."""
     scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
     batch, keys, kv_heads = k.shape[:3]
     out = np.empty((*q.shape[:3], v.shape[3]), q.dtype)
     q5, k5, v5, out5 = (by_head(x, kv_heads) for x in (q, k, v, out))  # (B, K, H/K, T, D), (B, K, 1, S, D), …
     log_sums = np.empty((*q5.shape[:3], 1, q5.shape[3]), q.dtype)  # of each query's exp(scores): for the backward
-    plan = list(query_blocks(q.shape[1], keys - q.shape[1], window, q.dtype))
+    past = keys - q.shape[1]
+    plan = list(query_blocks(q.shape[1], past, window, q.dtype))
     work = pieces(batch, kv_heads, bytes_per_head=q5.shape[2] * min(q.shape[1], QUERY_BLOCK) * keys * q.itemsize)
 
     def stretch(first, last):
@@ -389,7 +445,12 @@ def attention_forward(q, k, v, *, scale=None, window=None):
             for rows, columns, mask in plan:
                 scores = k5[b, h, :, columns] @ transposed(q5[b, h, :, rows])  # (b, h, H/K, s, t)
                 scores *= scale
-                shift = exponentials(scores, mask)
+                cap_softly(scores, softcap)
+                ordinary = is_ordinary(scores)
+                hide(scores, mask)
+                if starts is not None:
+                    hide_padding(scores, starts[b], columns, slice(past + rows.start, past + rows.stop))
+                shift = exponentials(scores, ordinary)
                 total = np.ones((1, scores.shape[-2]), scores.dtype) @ scores  # (b, h, H/K, 1, t): the sum over keys
                 np.divide(transposed(scores) @ v5[b, h, :, columns], transposed(total), out=out5[b, h, :, rows])
                 np.add(np.log(total, out=total), shift, out=log_sums[b, h, :, :, rows])
@@ -398,13 +459,14 @@ def attention_forward(q, k, v, *, scale=None, window=None):
     return out, (out, log_sums)
 
 
-def attention_backward(g, saved, q, k, v, *, scale=None, window=None):
+def attention_backward(g, saved, q, k, v, *, scale=None, window=None, softcap=None, starts=None):
     out, log_sums = saved
     scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
     batch, keys, kv_heads = k.shape[:3]
     dq, dk, dv = np.empty(q.shape, q.dtype), np.zeros(k.shape, k.dtype), np.zeros(v.shape, v.dtype)
     q5, k5, v5, out5, g5, dq5, dk5, dv5 = (by_head(x, kv_heads) for x in (q, k, v, out, g, dq, dk, dv))
-    plan = list(query_blocks(q.shape[1], keys - q.shape[1], window, q.dtype))
+    past = keys - q.shape[1]
+    plan = list(query_blocks(q.shape[1], past, window, q.dtype))
     work = pieces(batch, kv_heads, bytes_per_head=2 * q5.shape[2] * min(q.shape[1], QUERY_BLOCK) * keys * q.itemsize)
 
     def stretch(first, last):
@@ -413,7 +475,11 @@ def attention_backward(g, saved, q, k, v, *, scale=None, window=None):
                 here, there = (b, h, slice(None), rows), (b, h, slice(None), columns)
                 weights = k5[there] @ transposed(q5[here])  # (b, h, H/K, s, t)
                 weights *= scale
+                cap_softly(weights, softcap)
+                slope = None if softcap is None else 1.0 - np.square(weights * (1.0 / softcap))  # of the cap
                 hide(weights, mask)
+                if starts is not None:
+                    hide_padding(weights, starts[b], columns, slice(past + rows.start, past + rows.stop))
                 weights -= log_sums[b, h, :, :, rows]
                 np.exp(weights, out=weights)  # the attention weights again
                 dv5[there] += (weights @ g5[here]).sum(axis=2, keepdims=True)
@@ -421,6 +487,8 @@ def attention_backward(g, saved, q, k, v, *, scale=None, window=None):
                 d_scores -= np.einsum("bhgtd,bhgtd->bhgt", g5[here], out5[here])[..., None, :]
                 d_scores *= weights
                 d_scores *= scale
+                if slope is not None:
+                    d_scores *= slope
                 dk5[there] += (d_scores @ q5[here]).sum(axis=2, keepdims=True)
                 np.matmul(transposed(d_scores), k5[there], out=dq5[here])
 

@@ -18,30 +18,38 @@ from tinygrad_llm.autograd import Tensor
 from tinygrad_llm.backend import Array
 from tinygrad_llm.nn import functional as F
 from tinygrad_llm.nn.config import TransformerConfig
-from tinygrad_llm.nn.layers import Linear
+from tinygrad_llm.nn.layers import Linear, RMSNorm
 from tinygrad_llm.nn.module import Module
 
 
 class KeyValueCache(Protocol):
-    """What attention asks of a cache: remember the new keys and values of a layer, give back all of them."""
+    """What attention asks of a cache: remember the new keys and values of a layer, give back all it may look at."""
 
     length: int  # positions remembered so far, before the new ones
+    starts: Array | None  # (B,): where the text of each row begins, when rows are padded at the front; else None
 
-    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """k, v: (B, T, K, D), new -> (B, S, K, D), old and new."""
+    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Array | None]:
+        """k, v: (B, T, K, D), new -> k, v: (B, S, K, D), old and new, and `starts` counted from the first of the S.
+
+        A cache may leave out old positions that are outside the layer's window.
+        """
 
 
 class Attention(Module):
     """Multi-head causal self-attention. (B, T, C) -> (B, T, C)."""
 
-    def __init__(self, config: TransformerConfig, layer: int, rng: np.random.Generator) -> None:
+    def __init__(self, config: TransformerConfig, layer: int, rng: np.random.Generator | None) -> None:
         C, D = config.width, config.channels_per_head
         self.layer, self.heads, self.kv_heads = layer, config.heads, config.num_kv_heads
-        self.query = Linear(C, self.heads * D, rng, bias=config.bias)
-        self.key = Linear(C, self.kv_heads * D, rng, bias=config.bias)
-        self.value = Linear(C, self.kv_heads * D, rng, bias=config.bias)
+        self.window, self.scale = config.window_of(layer), config.attention_scale
+        self.softcap, self.dropout = config.attention_softcap, config.dropout
+        bias = config.bias if config.qkv_bias is None else config.qkv_bias
+        self.query = Linear(C, self.heads * D, rng, bias=bias)
+        self.key = Linear(C, self.kv_heads * D, rng, bias=bias)
+        self.value = Linear(C, self.kv_heads * D, rng, bias=bias)
         self.output = Linear(self.heads * D, C, rng, bias=config.bias, std=residual_std(config))
-        self.dropout = config.dropout
+        self.query_norm = RMSNorm(D, config.norm_eps, plus_one=config.norm_weight_plus_one) if config.qk_norm else None
+        self.key_norm = RMSNorm(D, config.norm_eps, plus_one=config.norm_weight_plus_one) if config.qk_norm else None
 
     def forward(
         self,
@@ -50,17 +58,20 @@ class Attention(Module):
         cache: KeyValueCache | None = None,
         rng: np.random.Generator | None = None,
     ) -> Tensor:
-        """rotation: (cos, sin) of the positions of x, each (T, D/2), or None without rotary positions."""
+        """rotation: (cos, sin) of the positions of x, each (T, D/2) or (B, T, D/2); None without rotary positions."""
         B, T, _ = x.shape
         q = self.query(x).reshape(B, T, self.heads, -1)  # (B, T, H, D)
         k = self.key(x).reshape(B, T, self.kv_heads, -1)  # (B, T, K, D)
         v = self.value(x).reshape(B, T, self.kv_heads, -1)  # (B, T, K, D)
+        if self.query_norm is not None and self.key_norm is not None:
+            q, k = self.query_norm(q), self.key_norm(k)
         if rotation is not None:
             q, k = F.rotate(q, *rotation), F.rotate(k, *rotation)
+        starts = None
         if cache is not None:
-            k, v = cache.extend(self.layer, k, v)  # (B, S, K, D)
-        y = F.attention(q, k, v).reshape(B, T, -1)  # (B, T, H·D)
-        return F.dropout(self.output(y), self.dropout, rng)  # (B, T, C)
+            k, v, starts = cache.extend(self.layer, k, v)  # (B, S, K, D)
+        y = F.attention(q, k, v, scale=self.scale, window=self.window, softcap=self.softcap, starts=starts)
+        return F.dropout(self.output(y.reshape(B, T, -1)), self.dropout, rng)  # (B, T, H·D) -> (B, T, C)
 
 
 def residual_std(config: TransformerConfig) -> float:

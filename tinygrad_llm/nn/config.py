@@ -1,14 +1,16 @@
-"""The shape of a transformer: one frozen dataclass that covers GPT-2, Llama and what lies between.
+"""The shape of a transformer: one frozen dataclass for GPT-2, Llama, Qwen, Mistral, Gemma and what lies between.
 
 Nothing in here is learned; two models with the same config have the same parameters up to their values.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, Self
 
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.nn.positions import RotaryScaling
 
 
 @dataclass(frozen=True)
@@ -32,15 +34,27 @@ class TransformerConfig:
     hidden: int | None = None
     positions: Literal["learned", "rotary"] = "learned"
     norm: Literal["layer_norm", "rms_norm"] = "layer_norm"
-    mlp: Literal["gelu", "swiglu"] = "gelu"
+    mlp: Literal["gelu", "swiglu", "geglu"] = "gelu"
     bias: bool = True
     tied: bool = True
     norm_eps: float = 1e-5
     rotary_base: float = 10_000.0
     dropout: float = 0.0
+    qkv_bias: bool | None = None
+    qk_norm: bool = False
+    post_norms: bool = False
+    norm_weight_plus_one: bool = False
+    embedding_scale: float | None = None
+    attention_scale: float | None = None
+    attention_softcap: float | None = None
+    logit_softcap: float | None = None
+    window: int | None = None
+    full_attention_every: int | None = None
+    local_rotary_base: float | None = None
+    rotary_scaling: RotaryScaling | None = None
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "context", "layers", "heads", "width", "kv_heads", "head_width", "hidden"):
+        for name in SIZES:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise InputError(f"{name} must be a whole number of at least 1, it was {value!r}.")
@@ -55,6 +69,10 @@ class TransformerConfig:
             raise InputError(f"rotary positions turn pairs of channels: head width {self.channels_per_head} is odd.")
         if not 0.0 <= self.dropout < 1.0:
             raise InputError(f"dropout must be at least 0 and below 1, it was {self.dropout}.")
+        for name in ("embedding_scale", "attention_scale", "attention_softcap", "logit_softcap", "local_rotary_base"):
+            value = getattr(self, name)
+            if value is not None and not 0.0 < value < math.inf:
+                raise InputError(f"{name} must be a number above 0, or None; it was {value!r}.")
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise InputError(f"{name} must be one of {allowed}, it was {getattr(self, name)!r}.")
@@ -75,6 +93,11 @@ class TransformerConfig:
         if self.hidden is not None:
             return self.hidden
         return 4 * self.width if self.mlp == "gelu" else 32 * -(-8 * self.width // (3 * 32))
+
+    def window_of(self, layer: int) -> int | None:
+        """How many positions this layer looks at, itself included; None: everything before it."""
+        every = self.full_attention_every
+        return None if every is not None and (layer + 1) % every == 0 else self.window
 
     @classmethod
     def gpt2(cls, **sizes: Any) -> Self:
@@ -101,10 +124,19 @@ class TransformerConfig:
         unknown = sorted(values.keys() - known)
         if unknown:
             raise InputError(f"config: unknown entries {unknown}; it was written by another version of this program.")
+        scaling = values.get("rotary_scaling")
         try:
-            return cls(**values)
+            return cls(**values | {"rotary_scaling": None if scaling is None else RotaryScaling(**scaling)})
         except TypeError as error:
             raise InputError(f"config: {error}; the file is incomplete or was written by another version.") from error
 
 
-CHOICES = {"positions": ("learned", "rotary"), "norm": ("layer_norm", "rms_norm"), "mlp": ("gelu", "swiglu")}
+SIZES = (
+    *("vocab_size", "context", "layers", "heads", "width", "kv_heads", "head_width", "hidden"),
+    *("window", "full_attention_every"),
+)
+CHOICES = {
+    "positions": ("learned", "rotary"),
+    "norm": ("layer_norm", "rms_norm"),
+    "mlp": ("gelu", "swiglu", "geglu"),
+}

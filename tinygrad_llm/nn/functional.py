@@ -33,6 +33,12 @@ def silu_gate(gate, up):
     return silu(gate) * up
 
 
+@fused(cpu=cpu.gelu_gate)
+def gelu_gate(gate, up):
+    """gelu(gate) · up: the gated half of GeGLU (Shazeer 2020, equation 6). Both (..., F) -> (..., F)."""
+    return gelu(gate) * up
+
+
 @fused(cpu=cpu.layer_norm)
 def layer_norm(x, weight, bias=None, *, eps=1e-5):
     """y = (x - mean) / √(var + eps) · weight + bias over the last axis (Ba et al. 2016, equation 4).
@@ -51,43 +57,37 @@ def rms_norm(x, weight, *, eps=1e-5):
     return x / ops.sqrt(ops.mean(x * x, axis=-1, keepdims=True) + eps) * weight
 
 
-def rotary_angles(positions: Array, width: int, base: float) -> tuple[Array, Array]:
-    """cos and sin of p · base^(-2i/D): the angle by which pair i turns at position p (Su et al. 2021, equation 15).
-
-    positions: (T,) integers, width: D -> two arrays (T, D/2), float64; cast them to the dtype of the model.
-    """
-    frequencies = base ** (-np.arange(0, width, 2) / width)  # (D/2,)
-    angles = np.asarray(positions)[:, None] * frequencies  # (T, D/2)
-    return np.cos(angles), np.sin(angles)
-
-
 @fused(cpu=cpu.rotate)
 def rotate(x, cos, sin):
     """Turn each pair of channels (i, i + D/2) by its angle, so that q·k depends on how far apart the two are.
 
-    x: (B, T, H, D), cos and sin: (T, D/2) -> (B, T, H, D). The pairs are half a head apart ("half-split"), as in
-    Llama's Hugging Face layout; the paper pairs neighbours (2i, 2i + 1), which is the same up to an order of channels.
+    x: (B, T, H, D), cos and sin: (T, D/2), or (B, T, D/2) for rows with positions of their own -> (B, T, H, D).
+    The pairs are half a head apart ("half-split"), as in Llama's Hugging Face layout; the paper pairs neighbours
+    (2i, 2i + 1), which is the same up to an order of channels.
     """
     half = x.shape[-1] // 2
     a, b = x[..., :half], x[..., half:]  # (B, T, H, D/2)
-    cos, sin = cos[:, None, :], sin[:, None, :]  # (T, 1, D/2)
+    cos, sin = cos[..., None, :], sin[..., None, :]  # (T, 1, D/2)
     return ops.concat([a * cos - b * sin, b * cos + a * sin], axis=-1)
 
 
-def causal_mask(queries: int, keys: int, window: int | None, like: Array) -> Array:
-    """Which keys each query may look at: itself and earlier ones, at most `window` of them. (T, S) booleans.
+def causal_mask(queries: int, keys: int, window: int | None, starts: Array | None, like: Array) -> Array:
+    """Which keys each query may look at: itself and earlier ones, at most `window` of them. Booleans, (T, S).
 
-    The queries are the last T of S positions.
+    The queries are the last T of S positions. starts: (B,), the first position of each row's text; what stands before
+    it is padding, which only looks at itself, and nobody else at it: (B, 1, 1, T, S).
     """
     xp = array_module(like)
     query = xp.arange(keys - queries, keys)[:, None]  # (T, 1)
     key = xp.arange(keys)[None, :]  # (1, S)
     visible = key <= query
-    return visible if window is None else visible & (key > query - window)
+    if window is not None:
+        visible = visible & (key > query - window)
+    return visible if starts is None else visible & ((key >= starts[:, None, None, None, None]) | (key == query))
 
 
 @fused(cpu=cpu.attention)
-def attention(q, k, v, *, scale=None, window=None):
+def attention(q, k, v, *, scale=None, window=None, softcap=None, starts=None):
     """softmax(q kᵀ / √D + mask) v: each position collects the values of the earlier positions it finds relevant.
 
     Causal scaled dot-product attention (Vaswani et al. 2017, equation 1), with H query heads sharing K key-value
@@ -95,6 +95,8 @@ def attention(q, k, v, *, scale=None, window=None):
 
     q: (B, T, H, D), k and v: (B, S, K, D) -> (B, T, H, D). The queries are the last T of the S positions.
     scale: instead of 1/√D. window: each position sees itself and window - 1 positions before.
+    softcap: scores s become softcap · tanh(s / softcap), so none is larger (Gemma 2, section 2). starts: (B,), where
+    the text of each row begins, for rows that are padded at the front.
     """
     B, T, H, D = q.shape
     S, K = k.shape[1], k.shape[2]
@@ -102,10 +104,15 @@ def attention(q, k, v, *, scale=None, window=None):
     q = ops.transpose(q.reshape(B, T, K, H // K, D), axes=(0, 2, 3, 1, 4))  # (B, K, H/K, T, D)
     k = ops.transpose(k.reshape(B, S, K, 1, D), axes=(0, 2, 3, 4, 1))  # (B, K, 1, D, S)
     v = ops.transpose(v.reshape(B, S, K, 1, D), axes=(0, 2, 3, 1, 4))  # (B, K, 1, S, D)
-    scores = q @ k * scale  # (B, K, H/K, T, S)
-    scores = ops.where(causal_mask(T, S, window, like=raw(q)), scores, -math.inf)
+    scores = soft_cap(q @ k * scale, softcap)  # (B, K, H/K, T, S)
+    scores = ops.where(causal_mask(T, S, window, starts, like=raw(q)), scores, -math.inf)
     y = softmax(scores) @ v  # (B, K, H/K, T, D)
     return ops.transpose(y, axes=(0, 3, 1, 2, 4)).reshape(B, T, H, D)
+
+
+def soft_cap(x, cap):
+    """cap · tanh(x / cap): nearly x where x is small, never beyond ±cap (Gemma 2, section 2). None leaves x."""
+    return x if cap is None else ops.tanh(x * (1.0 / cap)) * cap
 
 
 @fused(cpu=cpu.token_losses)

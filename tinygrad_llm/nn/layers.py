@@ -13,8 +13,10 @@ from tinygrad_llm.nn import functional as F
 from tinygrad_llm.nn.module import Module
 
 
-def normal(rng: np.random.Generator, shape: tuple[int, ...], std: float) -> Tensor:
-    """A parameter drawn from a normal distribution, float32."""
+def normal(rng: np.random.Generator | None, shape: tuple[int, ...], std: float) -> Tensor:
+    """A parameter drawn from a normal distribution, float32; without a generator left empty, to be loaded next."""
+    if rng is None:
+        return Tensor(np.empty(shape, np.float32), requires_grad=True)
     return Tensor(rng.standard_normal(shape, dtype=np.float32) * np.float32(std), requires_grad=True)
 
 
@@ -24,7 +26,9 @@ class Linear(Module):
     The weight is stored (outputs, inputs): `x @ W.T` reads both row by row, which BLAS does up to 1.5 times faster.
     """
 
-    def __init__(self, inputs: int, outputs: int, rng: np.random.Generator, *, bias: bool, std: float = 0.02) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, rng: np.random.Generator | None, *, bias: bool, std: float = 0.02
+    ) -> None:
         self.weight = normal(rng, (outputs, inputs), std)
         self.bias = Tensor(np.zeros(outputs, np.float32), requires_grad=True) if bias else None
 
@@ -35,7 +39,7 @@ class Linear(Module):
 class Embedding(Module):
     """A table with one vector per id. (...) integers -> (..., width)."""
 
-    def __init__(self, rows: int, width: int, rng: np.random.Generator, *, std: float = 0.02) -> None:
+    def __init__(self, rows: int, width: int, rng: np.random.Generator | None, *, std: float = 0.02) -> None:
         self.weight = normal(rng, (rows, width), std)
 
     def forward(self, ids: Array) -> Tensor:
@@ -55,11 +59,14 @@ class LayerNorm(Module):
 
 
 class RMSNorm(Module):
-    """Each vector scaled to root mean square 1, then by a learned weight. (..., C) -> (..., C)."""
+    """Each vector scaled to root mean square 1, then by a learned weight. (..., C) -> (..., C).
 
-    def __init__(self, width: int, eps: float) -> None:
-        self.weight = Tensor(np.ones(width, np.float32), requires_grad=True)
-        self.eps = eps
+    plus_one: by 1 + weight, with weights that start at 0, as Gemma's files have them.
+    """
+
+    def __init__(self, width: int, eps: float, *, plus_one: bool = False) -> None:
+        self.weight = Tensor(np.full(width, 0.0 if plus_one else 1.0, np.float32), requires_grad=True)
+        self.eps, self.plus_one = eps, plus_one
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, self.weight, eps=self.eps)
+        return F.rms_norm(x, self.weight + 1.0 if self.plus_one else self.weight, eps=self.eps)

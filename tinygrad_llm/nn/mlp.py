@@ -18,7 +18,7 @@ from tinygrad_llm.nn.module import Module
 class GeluMLP(Module):
     """W₂ gelu(W₁ x + b₁) + b₂, the MLP of GPT-2. (B, T, C) -> (B, T, C)."""
 
-    def __init__(self, config: TransformerConfig, rng: np.random.Generator) -> None:
+    def __init__(self, config: TransformerConfig, rng: np.random.Generator | None) -> None:
         self.up = Linear(config.width, config.mlp_width, rng, bias=config.bias)
         self.down = Linear(config.mlp_width, config.width, rng, bias=config.bias, std=residual_std(config))
 
@@ -26,13 +26,22 @@ class GeluMLP(Module):
         return self.down(F.gelu(self.up(x)))
 
 
-class SwigluMLP(Module):
-    """W₂ (silu(W_gate x) · W_up x), the MLP of Llama (Shazeer 2020, equation 6). (B, T, C) -> (B, T, C)."""
+class GatedMLP(Module):
+    """W₂ (silu(W_gate x) · W_up x), the MLP of Llama, or with gelu for silu, that of Gemma. (B, T, C) -> (B, T, C).
 
-    def __init__(self, config: TransformerConfig, rng: np.random.Generator) -> None:
+    Shazeer 2020, equation 6: SwiGLU and GeGLU.
+    """
+
+    def __init__(self, config: TransformerConfig, rng: np.random.Generator | None) -> None:
         self.gate = Linear(config.width, config.mlp_width, rng, bias=config.bias)
         self.up = Linear(config.width, config.mlp_width, rng, bias=config.bias)
         self.down = Linear(config.mlp_width, config.width, rng, bias=config.bias, std=residual_std(config))
+        self.gating = F.gelu_gate if config.mlp == "geglu" else F.silu_gate
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(F.silu_gate(self.gate(x), self.up(x)))
+        return self.down(self.gating(self.gate(x), self.up(x)))
+
+
+def mlp(config: TransformerConfig, rng: np.random.Generator | None) -> GeluMLP | GatedMLP:
+    """The MLP that the config asks for."""
+    return GeluMLP(config, rng) if config.mlp == "gelu" else GatedMLP(config, rng)

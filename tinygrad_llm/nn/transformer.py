@@ -20,18 +20,21 @@ from tinygrad_llm.nn import functional as F
 from tinygrad_llm.nn.attention import Attention, KeyValueCache
 from tinygrad_llm.nn.config import TransformerConfig
 from tinygrad_llm.nn.layers import Embedding, LayerNorm, Linear, RMSNorm
-from tinygrad_llm.nn.mlp import GeluMLP, SwigluMLP
+from tinygrad_llm.nn.mlp import mlp
 from tinygrad_llm.nn.module import Module
+from tinygrad_llm.nn.positions import RotaryTable, row_positions
 
 
 class Block(Module):
     """One layer: the vectors talk (attention), then each thinks by itself (MLP). (B, T, C) -> (B, T, C)."""
 
-    def __init__(self, config: TransformerConfig, layer: int, rng: np.random.Generator) -> None:
+    def __init__(self, config: TransformerConfig, layer: int, rng: np.random.Generator | None) -> None:
         self.attention_norm = norm(config)
         self.attention = Attention(config, layer, rng)
+        self.attention_post_norm = norm(config) if config.post_norms else None
         self.mlp_norm = norm(config)
-        self.mlp = GeluMLP(config, rng) if config.mlp == "gelu" else SwigluMLP(config, rng)
+        self.mlp = mlp(config, rng)
+        self.mlp_post_norm = norm(config) if config.post_norms else None
         self.dropout = config.dropout
 
     def forward(
@@ -41,29 +44,29 @@ class Block(Module):
         cache: KeyValueCache | None = None,
         rng: np.random.Generator | None = None,
     ) -> Tensor:
-        x = x + self.attention(self.attention_norm(x), rotation, cache, rng)  # (B, T, C)
-        return x + F.dropout(self.mlp(self.mlp_norm(x)), self.dropout, rng)  # (B, T, C)
+        y = self.attention(self.attention_norm(x), rotation, cache, rng)  # (B, T, C)
+        x = x + (y if self.attention_post_norm is None else self.attention_post_norm(y))
+        y = F.dropout(self.mlp(self.mlp_norm(x)), self.dropout, rng)  # (B, T, C)
+        return x + (y if self.mlp_post_norm is None else self.mlp_post_norm(y))
 
 
 class Transformer(Module):
     """A decoder-only transformer.
 
     config: its shape. seed: of the initial values: normal with standard deviation 0.02, the matrices that write into
-    the residual stream scaled down by √(2 · layers), biases 0, norm weights 1 (Radford et al. 2019).
+    the residual stream scaled down by √(2 · layers), biases 0, norm weights 1 (Radford et al. 2019). None leaves the
+    matrices empty, for values that are loaded next.
     """
 
-    def __init__(self, config: TransformerConfig, seed: int = 0) -> None:
-        rng = np.random.default_rng(seed)
+    def __init__(self, config: TransformerConfig, seed: int | None = 0) -> None:
+        rng = None if seed is None else np.random.default_rng(seed)
         self.config = config
         self.embedding = Embedding(config.vocab_size, config.width, rng)
         self.position = Embedding(config.context, config.width, rng) if config.positions == "learned" else None
         self.blocks = [Block(config, layer, rng) for layer in range(config.layers)]
         self.final_norm = norm(config)
         self.head = None if config.tied else Linear(config.width, config.vocab_size, rng, bias=False)
-        self.cos: Array | None = None  # constants: they move with the model, and are not learned
-        self.sin: Array | None = None
-        if config.positions == "rotary":
-            self.cos, self.sin = self.rotary_table()
+        self.rotary, self.local_rotary = rotary_tables(config)
 
     def forward(
         self, ids: Array, *, cache: KeyValueCache | None = None, rng: np.random.Generator | None = None
@@ -72,26 +75,36 @@ class Transformer(Module):
 
         cache: keys and values of earlier positions; `ids` continue them. rng: draws dropout; None means no dropout.
         """
-        return F.linear(self.hidden(ids, cache=cache, rng=rng), self.unembedding)
+        return self.logits(self.hidden(ids, cache=cache, rng=rng))
 
     def hidden(
         self, ids: Array, *, cache: KeyValueCache | None = None, rng: np.random.Generator | None = None
     ) -> Tensor:
         """The vectors after the last layer and its norm, from which the logits are read. (B, T) -> (B, T, C)."""
-        past = 0 if cache is None else cache.length
-        positions = slice(past, past + ids.shape[1])
-        if positions.stop > self.config.context:
+        past, T = 0 if cache is None else cache.length, ids.shape[1]
+        if past + T > self.config.context:
             raise InputError(
-                f"the text is {positions.stop} tokens long, the model can look at {self.config.context}; shorten it."
+                f"the text is {past + T} tokens long, the model can look at {self.config.context}; shorten it."
             )
+        starts = None if cache is None else cache.starts
         x = self.embedding(ids)  # (B, T, C)
+        if self.config.embedding_scale is not None:
+            x = x * self.config.embedding_scale
         if self.position is not None:
-            x = x + self.position.weight[positions]  # (B, T, C) + (T, C)
-        rotation = None if self.cos is None or self.sin is None else (self.cos[positions], self.sin[positions])
+            places = slice(past, past + T) if starts is None else row_positions(past, T, starts)
+            x = x + self.position.weight[places]  # (B, T, C) + (T, C)
         x = F.dropout(x, self.config.dropout, rng)
+        everywhere, local = (
+            None if table is None else table(past, T, starts, like=x.data) for table in (self.rotary, self.local_rotary)
+        )
         for block in self.blocks:
+            rotation = everywhere if local is None or block.attention.window is None else local
             x = block(x, rotation, cache, rng)
         return self.final_norm(x)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """What the vectors after the last layer say about the next token. (..., C) -> (..., V)."""
+        return F.soft_cap(F.linear(hidden, self.unembedding), self.config.logit_softcap)
 
     def loss(
         self, ids: Array, targets: Array, *, reduction: str = "mean", rng: np.random.Generator | None = None
@@ -101,23 +114,29 @@ class Transformer(Module):
         The same number as `cross_entropy(self(ids), targets)`, without holding the logits twice.
         reduction: "mean" over the targets that count, or "sum".
         """
-        total = F.projected_loss(self.hidden(ids, rng=rng), self.unembedding, targets)
-        return F.reduce_losses(total, targets, reduction)
+        hidden = self.hidden(ids, rng=rng)  # (B, T, C)
+        if self.config.logit_softcap is not None:
+            return F.cross_entropy(self.logits(hidden), targets, reduction)
+        return F.reduce_losses(F.projected_loss(hidden, self.unembedding, targets), targets, reduction)
 
     @property
     def unembedding(self) -> Tensor:
         """The matrix (V, C) that turns a vector into logits: the embedding itself when tied (Press & Wolf 2017)."""
         return self.embedding.weight if self.head is None else self.head.weight
 
-    def rotary_table(self) -> tuple[np.ndarray, np.ndarray]:
-        """cos and sin for every position of the context, (context, D/2), float32."""
-        config = self.config
-        cos, sin = F.rotary_angles(np.arange(config.context), config.channels_per_head, config.rotary_base)
-        return cos.astype(np.float32), sin.astype(np.float32)
-
 
 def norm(config: TransformerConfig) -> LayerNorm | RMSNorm:
     """The norm that the config asks for."""
     if config.norm == "layer_norm":
         return LayerNorm(config.width, config.norm_eps, bias=config.bias)
-    return RMSNorm(config.width, config.norm_eps)
+    return RMSNorm(config.width, config.norm_eps, plus_one=config.norm_weight_plus_one)
+
+
+def rotary_tables(config: TransformerConfig) -> tuple[RotaryTable | None, RotaryTable | None]:
+    """The angles of the layers that look at everything, and those of layers with a window where they differ."""
+    if config.positions != "rotary":
+        return None, None
+    everywhere = RotaryTable(config.channels_per_head, config.rotary_base, config.rotary_scaling)
+    if config.local_rotary_base is None:
+        return everywhere, None
+    return everywhere, RotaryTable(config.channels_per_head, config.local_rotary_base)
