@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from tinygrad_llm.cli.generate import generate
 from tinygrad_llm.cli.next import next_token
+from tinygrad_llm.cli.profile import profile
 from tinygrad_llm.cli.train import train
 from tinygrad_llm.errors import InputError, MachineError
 
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.command()(train)
 app.command()(generate)
 app.command("next")(next_token)
+app.command()(profile)
 
 
 def main() -> None:

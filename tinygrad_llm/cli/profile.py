@@ -1,0 +1,142 @@
+"""`tinygrad-llm profile`: where the time of a training step goes, and that of writing, beside what the machine can do.
+
+Comes before: `training.profile`, `generation.profile`. Comes after: the person who wants to know, or to make it faster.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from tinygrad_llm.autograd.profile import Profile
+from tinygrad_llm.errors import InputError
+from tinygrad_llm.files import atomic_write_bytes
+from tinygrad_llm.generation.profile import profile_generation
+from tinygrad_llm.kernels.peaks import Peaks, measured_peaks
+from tinygrad_llm.kernels.threads import workers
+from tinygrad_llm.nn.config import TransformerConfig
+from tinygrad_llm.nn.transformer import Transformer
+from tinygrad_llm.text.batches import Batches
+from tinygrad_llm.training.optimizers import AdamW, Muon
+from tinygrad_llm.training.profile import profile_training
+from tinygrad_llm.training.run_folder import RunFolder
+from tinygrad_llm.training.shapes import SHAPES, Shape
+
+EPOCH_WINDOWS = 100  # of random tokens: what the tokens are does not change how long they take
+
+
+def profile(
+    run: Annotated[
+        Path | None, typer.Argument(metavar="[RUN]", help="The folder of a run: its model and batch are profiled.")
+    ] = None,
+    shape: Annotated[str | None, typer.Option(help=f"Instead of RUN: {', '.join(SHAPES)}.")] = None,
+    model: Annotated[str | None, typer.Option(help="gpt2 or llama; this and what follows changes the shape.")] = None,
+    layers: Annotated[int | None, typer.Option(help="Layers of attention and MLP.")] = None,
+    heads: Annotated[int | None, typer.Option(help="Attention heads per layer.")] = None,
+    kv_heads: Annotated[int | None, typer.Option(help="Key-value heads.")] = None,
+    width: Annotated[int | None, typer.Option(help="Channels per token.")] = None,
+    context: Annotated[int | None, typer.Option(help="Tokens per window.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Windows per step.")] = None,
+    vocab_size: Annotated[int | None, typer.Option(help="Tokens in the vocabulary.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adamw or muon.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps that are watched.")] = 5,
+    tokens: Annotated[int, typer.Option(min=0, help="Tokens that are written, and watched; 0: none.")] = 32,
+    one_core: Annotated[bool, typer.Option("--one-core", help="Let everything happen on one core.")] = False,
+    write_json: Annotated[Path | None, typer.Option(help="Write all numbers to this file.")] = None,
+) -> None:
+    """Show where the time goes, op by op, beside what this machine can do at best.
+
+    A training step of the model in RUN or of a shape, forward, backward and optimizer; then the reading of a prompt of
+    half a context, and the writing of tokens after it. All in this one process, on random tokens; nothing is changed.
+    """
+    console = Console(highlight=False)
+    changes = {
+        "model": model,
+        "layers": layers,
+        "heads": heads,
+        "kv_heads": kv_heads,
+        "width": width,
+        "context": context,
+        "batch": batch,
+        "vocab_size": vocab_size,
+    }
+    config, windows, kind = wanted(run, shape, {name: value for name, value in changes.items() if value is not None})
+    kind = optimizer or kind
+    if kind not in ("adamw", "muon"):
+        raise InputError(f"optimizer must be adamw or muon, it was {kind!r}.")
+    network = Transformer(config)
+    with console.status("Measuring what the machine can do"):
+        peaks = measured_peaks(one_core=one_core)
+    made = (AdamW if kind == "adamw" else Muon)(network)
+    prompt = np.arange(max(1, config.context // 2)) % config.vocab_size
+    tokens = min(tokens, config.context - len(prompt))  # beyond its context a model reads again, which is another story
+    with workers.on_this_core() if one_core else nullcontext():
+        with console.status("Training"):
+            training = profile_training(network, made, random_batches(config, windows), steps=steps)
+        with console.status("Writing"):
+            prefill, decoding = profile_generation(network, prompt, tokens)
+    per_step, cores = windows * config.context, "one core" if peaks.cores == 1 else f"{peaks.cores} cores"
+    say(console, training, peaks, steps, per_step, f"One training step of {per_step:,} tokens, mean of {steps}")
+    if tokens:
+        say(console, prefill, peaks, 1, len(prompt), f"Reading a prompt of {len(prompt):,} tokens")
+        say(console, decoding, peaks, tokens, 1, f"Writing one token, mean of {tokens}")
+    console.print(
+        f"This machine at best, {cores}: {peaks.operations / 1e9:,.0f} GFLOP/s in matrix products, memory read at "
+        f"{peaks.read / 1e9:,.1f} GB/s and copied at {peaks.copy / 1e9:,.1f} GB/s."
+    )
+    console.print("All of it ran in this one process; training shares a batch among several where that pays.")
+    if write_json:
+        record = {
+            "config": config.to_dict(),
+            "batch": windows,
+            "optimizer": kind,
+            "peaks": asdict(peaks),
+            "training_step": training.to_dict(peaks, steps),
+        }
+        if tokens:
+            record |= {"prefill": prefill.to_dict(peaks), "written_token": decoding.to_dict(peaks, tokens)}
+        atomic_write_bytes(write_json, json.dumps(record, indent=1).encode())
+
+
+def wanted(run: Path | None, shape: str | None, changes: dict[str, Any]) -> tuple[TransformerConfig, int, str]:
+    """What to profile: the config of the model, the windows of a batch, the kind of optimizer."""
+    if run is not None:
+        if shape is not None or changes.keys() - {"batch", "context"}:
+            raise InputError("RUN says what model it is: leave out --shape and the sizes, or leave out RUN.")
+        folder = RunFolder(run)
+        config = folder.config.with_(context=changes.get("context", folder.config.context))
+        return config, changes.get("batch", folder.settings.batch), folder.settings.optimizer
+    if shape is not None and shape not in SHAPES:
+        raise InputError(f"shape must be one of {', '.join(SHAPES)}, it was {shape!r}.")
+    if changes.get("model", "gpt2") not in ("gpt2", "llama"):
+        raise InputError(f"model must be gpt2 or llama, it was {changes['model']!r}.")
+    sizes: Shape = replace(SHAPES[shape or "small"], **changes)
+    return sizes.config, sizes.batch, "adamw"
+
+
+def random_batches(config: TransformerConfig, windows: int) -> Batches:
+    """Random tokens, in batches of so many windows."""
+    count = config.context * max(EPOCH_WINDOWS, windows) + 1
+    tokens = np.random.default_rng(0).integers(0, config.vocab_size, count, dtype=np.int32)
+    return Batches(tokens, windows, config.context, seed=0)
+
+
+def say(console: Console, profiled: Profile, peaks: Peaks, rounds: int, tokens: int, title: str) -> None:
+    """The table of `rounds` times the same work, on so many tokens each, and in a sentence what it comes to."""
+    # Here, because a table is asked for only now and `tinygrad-llm --help` shall be quick.
+    from tinygrad_llm.pictures.profile_table import profile_table
+
+    whole = profiled.total()
+    seconds, least, rate = whole.seconds / rounds, whole.least_seconds(peaks) / rounds, whole.operations / whole.seconds
+    console.print(profile_table(profiled, peaks, rounds, title))
+    console.print(
+        f"{tokens / seconds:,.0f} tokens/s at {rate / 1e9:,.0f} GFLOP/s, {rate / peaks.operations:.0%} of the peak. At "
+        f"best it would take {1000 * least:,.2f} ms, which is {least / seconds:.0%} of {1000 * seconds:,.2f} ms.\n"
+    )

@@ -1,0 +1,33 @@
+"""Where the time of writing goes: first the prompt, which is read at once, then one token after the other.
+
+Comes before: `autograd.profile`, `generate`, which is what is watched. Comes after: `tinygrad-llm profile`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinygrad_llm.autograd.profile import Profile
+from tinygrad_llm.generation.generate import generate_tokens
+from tinygrad_llm.generation.samplers import Chain
+from tinygrad_llm.nn.transformer import Transformer
+
+SAMPLING = "(choosing the token)"
+
+
+def profile_generation(model: Transformer, ids: Sequence[int] | np.ndarray, tokens: int) -> tuple[Profile, Profile]:
+    """The profile of reading the prompt `ids` up to the first token, and of the `tokens` after that, one by one.
+
+    The key-value cache is no op: the time for keeping keys and values counts with the attention that reads them.
+    """
+    prefill, decoding = Profile(), Profile()
+    drawn = generate_tokens(model, ids, tokens + 1, Chain(), np.random.default_rng(0))
+    with prefill:
+        next(drawn)
+        prefill.mark(SAMPLING)
+    with decoding:
+        for _ in drawn:
+            decoding.mark(SAMPLING)
+    return prefill, decoding
