@@ -536,6 +536,13 @@ TABLE = [
         op=F.silu_gate,
     ),
     row(
+        "gelu_gate",
+        lambda gate, up: gelu(gate) * up,
+        case(normal(2, 3), normal(2, 3)),
+        case(normal(2, 2, 3), normal(2, 2, 3)),
+        op=F.gelu_gate,
+    ),
+    row(
         "layer_norm",
         layer_norm,
         case(normal(3, 4), normal(4), normal(4)),
@@ -599,6 +606,7 @@ FAST = {
     "softmax",
     "linear",
     "silu_gate",
+    "gelu_gate",
     "layer_norm",
     "rms_norm",
     "rotate",
