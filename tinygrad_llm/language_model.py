@@ -20,8 +20,8 @@ import numpy as np
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation.cache import GrowingCache
+from tinygrad_llm.generation.chains import usual_chain
 from tinygrad_llm.generation.generate import checked_ids, generate_tokens, next_log_probabilities
-from tinygrad_llm.generation.samplers import usual_chain
 from tinygrad_llm.generation.scoring import score_tokens
 from tinygrad_llm.generation.text_stream import until_stop, whole_characters
 from tinygrad_llm.nn.transformer import Transformer

@@ -1,14 +1,16 @@
-"""The stages against values worked out by hand, their laws, and the dice."""
+"""The stages against values worked out by hand, against slow plain versions of themselves, their laws, and the dice."""
 
 import doctest
+import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.generation import Chain, MinP, Temperature, TopK, TopP, draw, samplers, usual_chain
+from tinygrad_llm.generation import Chain, LogitBias, MinP, Temperature, TopK, TopP, Typical, draw, samplers
 from tinygrad_llm.nn.functional import log_softmax
 
 P = np.array([0.1, 0.4, 0.05, 0.3, 0.15])
@@ -20,8 +22,8 @@ def after(stage, probabilities) -> np.ndarray:
 
 
 def test_the_examples_in_the_docstrings():
-    failed, tried = doctest.testmod(samplers, extraglobs={"np": np})
-    assert tried >= 5 and not failed
+    failed, tried = doctest.testmod(samplers, extraglobs={"np": np, "math": math})
+    assert tried >= 7 and not failed
 
 
 # --- by hand ----------------------------------------------------------------------------------------------------
@@ -49,14 +51,19 @@ def test_the_examples_in_the_docstrings():
         (MinP(0.3), [0, 8 / 17, 0, 6 / 17, 3 / 17]),  # at least 0.12
         (MinP(0.0), P),
         (MinP(1.0), [0, 1, 0, 0, 0]),
+        # The entropy is 1.39 nats, the surprises 2.30, 0.92, 3.00, 1.20, 1.90: id 3 is nearest, then 1, 4, 0, 2.
+        (Typical(0.2), [0, 0, 0, 1, 0]),
+        (Typical(0.6), [0, 4 / 7, 0, 3 / 7, 0]),
+        (Typical(0.8), [0, 8 / 17, 0, 6 / 17, 3 / 17]),
+        (Typical(1.0), P),
+        (LogitBias({}), P),
+        (LogitBias({0: math.log(4), 3: -math.inf}), np.array([0.4, 0.4, 0.05, 0, 0.15])),
+        (LogitBias({1: 1000.0}), [0, 1, 0, 0, 0]),
     ],
     ids=repr,
 )
 def test_values_worked_out_by_hand(stage, expected):
     assert after(stage, P) == pytest.approx(np.asarray(expected), abs=1e-12)
-    # In a batch, every row by itself.
-    rows = np.log([P, P[::-1]])
-    assert np.exp(stage(rows)) == pytest.approx(np.array([expected, np.asarray(expected)[::-1]]), abs=1e-12)
 
 
 def test_among_equals_the_lowest_ids_stay():
@@ -71,7 +78,8 @@ def test_among_equals_the_lowest_ids_stay():
 
 def test_tokens_that_are_out_stay_out():
     p = np.array([0.5, 0.0, 0.25, 0.25, 0.0])
-    for stage in (Temperature(0.7), TopK(4), TopP(1.0), MinP(0.0), TopK(5)):
+    every = (Temperature(0.7), TopK(4), TopK(5), TopP(1.0), TopP(0.99999), MinP(0.0), MinP(1e-9), Typical(0.99999))
+    for stage in (*every, LogitBias({1: 50.0, 2: 1.0})):
         assert (after(stage, p)[[1, 4]] == 0).all()
         assert (after(stage, p)[[0, 2, 3]] > 0).all()
 
@@ -93,12 +101,6 @@ def test_the_order_in_a_chain_is_the_order_of_work():
     assert after(Chain((Chain((TopK(2),)), Temperature(0.5))), P) == pytest.approx(last)
 
 
-def test_the_usual_chain():
-    assert usual_chain() == Chain((Temperature(1.0),))
-    everything = usual_chain(0.7, top_k=40, top_p=0.9, min_p=0.05)
-    assert everything == Chain((Temperature(0.7), TopK(40), TopP(0.9), MinP(0.05)))
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -112,6 +114,16 @@ def test_the_usual_chain():
         (lambda: TopP(float("nan")), "top_p"),
         (lambda: MinP(-0.1), "min_p must be at least 0 and at most 1, it was -0.1"),
         (lambda: MinP(1.5), "min_p"),
+        (lambda: Typical(0.0), "typical must be above 0 and at most 1, it was 0.0"),
+        (lambda: Typical("0.5"), "typical"),
+        (lambda: Temperature(True), "temperature"),
+        (lambda: LogitBias({-1: 1.0}), "tokens are whole numbers of at least 0, and one was -1"),
+        (lambda: LogitBias({1.5: 1.0}), "whole numbers"),
+        (lambda: LogitBias({1: math.inf}), "bias of token 1 must be a number or -inf, it was inf"),
+        (lambda: LogitBias({1: math.nan}), "bias of token 1"),
+        (lambda: LogitBias({9: 1.0})(np.log(P)), "there is no token 9; the last one is 4"),
+        (lambda: LogitBias(dict.fromkeys(range(5), -math.inf))(np.log(P)), "leaves no token"),
+        (lambda: Chain((TopK(1), LogitBias({1: -math.inf})))(np.log(P)), "stages that forbid tokens first"),
     ],
 )
 def test_a_stage_that_cannot_be_is_an_error_where_it_is_made(make, message):
@@ -125,12 +137,15 @@ def test_a_stage_that_cannot_be_is_an_error_where_it_is_made(make, message):
 logits = st.lists(st.one_of(st.integers(-3, 3), st.floats(-30, 30).map(lambda x: round(x, 6))), min_size=1, max_size=30)
 distributions = logits.map(lambda x: log_softmax(np.array(x, np.float64)))
 temperatures = st.floats(0.05, 20).map(Temperature)
-top_ks, top_ps, min_ps = (
+top_ks, top_ps, min_ps, typicals = (
     st.integers(1, 32).map(TopK),
     st.floats(1e-6, 1).map(TopP),
     st.floats(0, 1).map(MinP),
+    st.floats(1e-6, 1).map(Typical),
 )
-stages = st.one_of(temperatures, st.just(Temperature(0.0)), top_ks, top_ps, min_ps)
+monotone = st.one_of(temperatures, st.just(Temperature(0.0)), top_ks, top_ps, min_ps)  # they keep the order of tokens
+biases = st.dictionaries(st.just(0), st.floats(-5, 5)).map(LogitBias)
+stages = st.one_of(monotone, typicals, biases)
 chains = st.lists(stages, max_size=5).map(lambda members: Chain(tuple(members)))
 
 
@@ -141,38 +156,71 @@ def test_probabilities_sum_to_one_after_any_chain(log_p, chain):
     assert abs(p.sum() - 1.0) < 1e-12
 
 
-@given(distributions, chains)
-def test_no_stage_turns_an_order_around_and_the_best_token_stays(log_p, chain):
-    before, after = log_p, chain(log_p)
+@given(distributions, st.lists(monotone, max_size=5))
+def test_no_stage_turns_an_order_around_and_the_best_token_stays(log_p, members):
+    before, after = log_p, Chain(tuple(members))(log_p)
     assert after[before.argmax()] == after.max()
     order = np.lexsort((-np.arange(len(before)), before))  # among equals the lowest id is last, as the best of them
     assert (np.diff(np.exp(after)[order]) >= -1e-12).all()
 
 
-@given(distributions, top_ks)
-def test_top_k_keeps_k(log_p, stage):
-    p = np.exp(stage(log_p))
-    assert (p > 0).sum() == min(stage.k, len(log_p))
+def sorted_by(preference: list[float]) -> list[int]:
+    """Ids, the most preferred first, lowest ids first among equals."""
+    return sorted(range(len(preference)), key=lambda i: (-preference[i], i))
 
 
-@given(distributions, top_ps)
-def test_top_p_keeps_the_smallest_set_with_p(log_p, stage):
-    kept = np.exp(stage(log_p)) > 0
-    p = np.exp(log_p)
-    together, smallest = p[kept].sum(), p[kept].min()
-    assert together >= stage.p - 1e-12
-    assert kept.sum() == 1 or together - smallest < stage.p + 1e-12
-    assert p[~kept].max(initial=0.0) <= smallest
+def until_mass(order: list[int], p: list[float], mass: float) -> set[int]:
+    kept, together = set(), 0.0
+    for i in order:
+        if kept and together >= mass:
+            break
+        kept.add(i)
+        together += p[i]
+    return kept
 
 
-@given(distributions, min_ps)
-def test_min_p_keeps_what_is_probable_enough(log_p, stage):
-    kept = np.exp(stage(log_p)) > 0
-    p = np.exp(log_p) / np.exp(log_p.max())
-    assert (p[kept] >= stage.p - 1e-12).all() and (p[~kept] < stage.p + 1e-12).all()
+def kept_by_definition(stage, log_p: np.ndarray) -> set[int]:
+    """Which tokens stay, as plainly as it can be said: sort all of them and count."""
+    p, log_p = np.exp(log_p).tolist(), log_p.tolist()
+    match stage:
+        case TopK(k):
+            return set(sorted_by(log_p)[:k])
+        case TopP(mass):
+            return until_mass(sorted_by(log_p), p, mass)
+        case MinP(share):
+            return {i for i in range(len(p)) if log_p[i] - max(log_p) >= (math.log(share) if share else -math.inf)}
+        case Typical(mass):
+            return until_mass(sorted_by([-x for x in strangeness(log_p)]), p, mass)
 
 
-@given(distributions, st.one_of(top_ks, top_ps, min_ps))
+def strangeness(log_p: list[float]) -> list[float]:
+    """How far the surprise of each token is from the mean surprise."""
+    entropy = -math.fsum(math.exp(x) * x for x in log_p if x > -math.inf)
+    return [abs(-x - entropy) for x in log_p]
+
+
+@given(distributions, st.data(), st.one_of(top_ks, top_ps, min_ps, typicals))
+def test_what_stays_is_what_the_definition_says(log_p, data, stage):
+    out = data.draw(st.lists(st.booleans(), min_size=len(log_p), max_size=len(log_p)))
+    out[data.draw(st.integers(0, len(log_p) - 1))] = False
+    log_p = log_softmax(np.where(out, -np.inf, log_p))  # an earlier stage has removed some
+    # Tokens that are equally strange but for rounding have no order that all ways of adding up agree on.
+    different = sorted({round(x, 14) for x in strangeness(log_p.tolist()) if x < math.inf})
+    assume(not isinstance(stage, Typical) or all(b - a > 1e-10 for a, b in pairwise(different)))
+    kept = set(np.flatnonzero(stage(log_p) > -np.inf).tolist())
+    assert kept == {i for i in kept_by_definition(stage, log_p) if log_p[i] > -np.inf}
+
+
+@pytest.mark.parametrize("sharpness", [0.0, 0.1, 1.0, 3.0])
+@pytest.mark.parametrize("stage", [TopP(0.5), TopP(0.9999), Typical(0.1), Typical(0.99), TopK(1500)], ids=repr)
+def test_many_tokens_are_looked_at_in_portions(stage, sharpness):
+    """With a flat distribution more than the first portion is needed, and then more than the second."""
+    x = np.random.default_rng(0).standard_normal(4000).round(3)  # with ties
+    log_p = log_softmax(sharpness * x)
+    assert set(np.flatnonzero(stage(log_p) > -np.inf).tolist()) == kept_by_definition(stage, log_p)
+
+
+@given(distributions, st.one_of(top_ks, top_ps, min_ps, typicals))
 def test_what_stays_keeps_its_proportions(log_p, stage):
     after = stage(log_p)
     kept = np.exp(after) > 0

@@ -5,23 +5,33 @@ Read in this order: `generate.py` is the loop, `cache.py` makes it cheap, `sampl
 """
 
 from tinygrad_llm.generation.cache import GrowingCache
+from tinygrad_llm.generation.chains import chain_text, parse_chain, usual_chain
 from tinygrad_llm.generation.generate import Drawn, draws, generate_tokens, next_log_probabilities
-from tinygrad_llm.generation.samplers import Chain, MinP, Temperature, TopK, TopP, draw, usual_chain
+from tinygrad_llm.generation.penalties import FrequencyPenalty, NoRepeatNgrams, PresencePenalty, RepetitionPenalty
+from tinygrad_llm.generation.samplers import Chain, LogitBias, MinP, Temperature, TopK, TopP, Typical, draw
 from tinygrad_llm.generation.scoring import score_tokens
 from tinygrad_llm.generation.text_stream import until_stop, whole_characters
 
 __all__ = [
     "Chain",
     "Drawn",
+    "FrequencyPenalty",
     "GrowingCache",
+    "LogitBias",
     "MinP",
+    "NoRepeatNgrams",
+    "PresencePenalty",
+    "RepetitionPenalty",
     "Temperature",
     "TopK",
     "TopP",
+    "Typical",
+    "chain_text",
     "draw",
     "draws",
     "generate_tokens",
     "next_log_probabilities",
+    "parse_chain",
     "score_tokens",
     "until_stop",
     "usual_chain",

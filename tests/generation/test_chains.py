@@ -1,0 +1,126 @@
+"""Chains by name: in the usual order, in the order of a text, and written out again."""
+
+import doctest
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygrad_llm.errors import InputError
+from tinygrad_llm.generation import (
+    Chain,
+    FrequencyPenalty,
+    LogitBias,
+    MinP,
+    NoRepeatNgrams,
+    PresencePenalty,
+    RepetitionPenalty,
+    Temperature,
+    TopK,
+    TopP,
+    Typical,
+    chain_text,
+    chains,
+    parse_chain,
+    usual_chain,
+)
+from tinygrad_llm.text import Tokenizer
+
+tokenizer = Tokenizer.train("in the hat the cat on the mat sat", 262)
+
+
+def test_the_examples_in_the_docstrings():
+    failed, tried = doctest.testmod(chains)
+    assert tried >= 3 and not failed
+
+
+def test_the_usual_chain():
+    assert usual_chain() == Chain((Temperature(1.0),))
+    everything = usual_chain(0.7, top_k=40, top_p=0.9, min_p=0.05, typical=0.95, repetition_penalty=1.1)
+    before = (RepetitionPenalty(1.1), Temperature(0.7), TopK(40), Typical(0.95), TopP(0.9), MinP(0.05))
+    assert everything == Chain(before)
+    all_of_them = usual_chain(**dict.fromkeys(reversed(chains.STAGES), 1) | {"logit_bias": {}})
+    assert [type(stage) for stage in all_of_them.stages] == list(chains.STAGES.values())
+
+
+def test_a_text_is_read_in_its_order():
+    assert parse_chain("min_p=0.1, temperature=1.5") == Chain((MinP(0.1), Temperature(1.5)))
+    assert parse_chain("temperature=1.5,min_p=.1") == Chain((Temperature(1.5), MinP(0.1)))
+    assert parse_chain("temperature=2, top_k=5, temperature=0.5").stages[2] == Temperature(0.5)
+    assert parse_chain("repetition_penalty=(1.1, 64)") == Chain((RepetitionPenalty(1.1, last=64),))
+    assert parse_chain("") == Chain()
+
+
+def test_the_order_makes_a_difference():
+    log_p = np.log([0.6, 0.25, 0.1, 0.05])
+    cold, hot = parse_chain("min_p=0.3, temperature=3"), parse_chain("temperature=3, min_p=0.3")
+    assert (cold(log_p) > -np.inf).sum() == 2
+    assert (hot(log_p) > -np.inf).sum() == 4
+
+
+def test_a_bias_names_tokens_by_text_or_by_id():
+    (the,) = tokenizer.encode(" the")
+    assert parse_chain("logit_bias={' the': -2, 65: -inf}", tokenizer) == Chain((LogitBias({the: -2, 65: -np.inf}),))
+    assert parse_chain("logit_bias={65: -inf}") == Chain((LogitBias({65: -np.inf}),))
+
+
+numbers = st.floats(0.01, 1)
+lasts = st.one_of(st.none(), st.integers(1, 99))
+stages = st.one_of(
+    st.builds(Temperature, st.floats(0, 1e300)),
+    st.builds(TopK, st.integers(1, 10**6)),
+    *(st.builds(kind, numbers) for kind in (TopP, MinP, Typical)),
+    *(st.builds(kind, numbers, lasts) for kind in (RepetitionPenalty, FrequencyPenalty, PresencePenalty)),
+    st.builds(NoRepeatNgrams, st.integers(1, 9)),
+    st.builds(LogitBias, st.dictionaries(st.integers(0, 99), st.one_of(st.just(-np.inf), st.floats(-99, 99)))),
+)
+
+
+@given(st.lists(stages, max_size=6).map(lambda members: Chain(tuple(members))))
+def test_written_out_and_read_again_a_chain_is_the_same(chain):
+    assert parse_chain(chain_text(chain)) == chain
+
+
+def test_a_stage_of_your_own_has_a_name():
+    def nothing_rude(log_p, text=()):
+        return log_p
+
+    assert chain_text(Chain((nothing_rude, TopK(3)))) == "nothing_rude, top_k=3"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1", "temperature", "temperature=hot", "temperature=", "a=1)(b=2", ") + f(", "temperature=1 #", "**{1: 2}x",
+     "logit_bias={[]: 1}", "temperature=__import__('os')", "top_k=" + 300 * "(", "=1", "top_k=3; top_p=1"],
+)  # fmt: skip
+def test_what_cannot_be_read_is_an_error_that_shows_how(text):
+    with pytest.raises(InputError, match="sampler must be written like 'min_p=0.1, temperature=1.5'"):
+        parse_chain(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("topk=3", "there is no stage 'topk'. There are: logit_bias, "),
+        ("**{'top_k': 3}", "there is no stage '\\*\\*'"),
+        ("temperature='hot'", "temperature must be a number of at least 0, it was 'hot'"),
+        ("temperature=-1", "temperature must be"),
+        ("top_k=(1, 2)", r"top_k takes 1 number, and was given \(1, 2\)"),
+        ("repetition_penalty=()", "repetition_penalty takes 2 numbers"),
+        ("top_k=2.0", "top_k must be a whole number"),
+        ("logit_bias=3", "logit_bias must be written like"),
+        ("logit_bias={'the': 1}", "without a tokenizer tokens are given by their ids, not as 'the'"),
+        ("logit_bias={1: 'a'}", "bias of token 1"),
+    ],
+)
+def test_values_that_cannot_be(text, message):
+    with pytest.raises(InputError, match=message):
+        parse_chain(text)
+
+
+def test_a_word_of_several_tokens_cannot_be_biased():
+    with pytest.raises(InputError, match="'dog' is not one token but 3"):
+        parse_chain("logit_bias={'dog': 1}", tokenizer)
+    with pytest.raises(InputError, match="there is no stage 'topk'"):
+        usual_chain(topk=3)
