@@ -25,6 +25,7 @@ from tinygrad_llm.nn.config import TransformerConfig
 from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.text.batches import Batches
 from tinygrad_llm.training.optimizers import AdamW, Muon
+from tinygrad_llm.training.plan import parameter_count
 from tinygrad_llm.training.profile import profile_training
 from tinygrad_llm.training.run_folder import RunFolder
 from tinygrad_llm.training.shapes import SHAPES, Shape
@@ -50,6 +51,7 @@ def profile(
     tokens: Annotated[int, typer.Option(min=0, help="Tokens that are written, and watched; 0: none.")] = 32,
     one_core: Annotated[bool, typer.Option("--one-core", help="Let everything happen on one core.")] = False,
     write_json: Annotated[Path | None, typer.Option(help="Write all numbers to this file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the training step, as a PNG file.")] = None,
 ) -> None:
     """Show where the time goes, op by op, beside what this machine can do at best.
 
@@ -83,7 +85,7 @@ def profile(
         with console.status("Writing"):
             prefill, decoding = profile_generation(network, prompt, tokens)
     per_step, cores = windows * config.context, "one core" if peaks.cores == 1 else f"{peaks.cores} cores"
-    say(console, training, peaks, steps, per_step, f"One training step of {per_step:,} tokens, mean of {steps}")
+    say(console, training, peaks, 1, per_step, f"One training step of {per_step:,} tokens, the median of {steps}")
     if tokens:
         say(console, prefill, peaks, 1, len(prompt), f"Reading a prompt of {len(prompt):,} tokens")
         say(console, decoding, peaks, tokens, 1, f"Writing one token, mean of {tokens}")
@@ -92,13 +94,15 @@ def profile(
         f"{peaks.read / 1e9:,.1f} GB/s and copied at {peaks.copy / 1e9:,.1f} GB/s."
     )
     console.print("All of it ran in this one process; training shares a batch among several where that pays.")
+    if plot:
+        draw(plot, training, peaks, config, windows)
     if write_json:
         record = {
             "config": config.to_dict(),
             "batch": windows,
             "optimizer": kind,
             "peaks": asdict(peaks),
-            "training_step": training.to_dict(peaks, steps),
+            "training_step": training.to_dict(peaks),
         }
         if tokens:
             record |= {"prefill": prefill.to_dict(peaks), "written_token": decoding.to_dict(peaks, tokens)}
@@ -140,3 +144,18 @@ def say(console: Console, profiled: Profile, peaks: Peaks, rounds: int, tokens: 
         f"{tokens / seconds:,.0f} tokens/s at {rate / 1e9:,.0f} GFLOP/s, {rate / peaks.operations:.0%} of the peak. At "
         f"best it would take {1000 * least:,.2f} ms, which is {least / seconds:.0%} of {1000 * seconds:,.2f} ms.\n"
     )
+
+
+def draw(path: Path, profiled: Profile, peaks: Peaks, config: TransformerConfig, windows: int) -> None:
+    """The bars of a training step, as a PNG file."""
+    # Here, because matplotlib takes half a second to load.
+    from tinygrad_llm.pictures.learning_curve import save_picture
+    from tinygrad_llm.pictures.profile_bars import profile_bars
+
+    whole, tokens = profiled.total(), windows * config.context
+    subtitle = (
+        f"{parameter_count(config):,} parameters: {config.layers} layers of width {config.width}, {windows} windows of "
+        f"{config.context}; {tokens / whole.seconds:,.0f} tokens/s, "
+        f"{whole.least_seconds(peaks) / whole.seconds:.0%} of what the machine could do"
+    )
+    save_picture(profile_bars(profiled, peaks, "Where the time of a training step goes", subtitle), path)

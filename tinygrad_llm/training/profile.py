@@ -1,6 +1,8 @@
 """Where the time of a training step goes: the ops, and what stands around them.
 
-Comes before: `autograd.profile`, `trainer.train_step`, which is what is watched. Comes after: `tinygrad-llm profile`.
+The step is the trainer's own, only looked at.
+
+Comes before: `autograd.profile`, `trainer` (`train_step`). Comes after: `tinygrad-llm profile`.
 Left out on purpose: the crew of processes (`parallel`). One process does the whole batch here, its ops on all cores,
 so a step may take longer than in training; what each op costs is seen better so.
 """
@@ -23,11 +25,20 @@ BATCH, ENGINE, NORM, UPDATE = "(batch)", "(after the last op)", "(gradient norm)
 
 
 def profile_training(
-    model: Transformer, optimizer: Optimizer, batches: Batches, *, steps: int, warmup: int = 2, rate: float = 1e-4
+    model: Transformer, optimizer: Optimizer, batches: Batches, *, steps: int = 5, warmup: int = 2, rate: float = 1e-4
 ) -> Profile:
-    """The profile of `steps` training steps, after `warmup` steps that are not in it. They change the model."""
+    """The profile of one training step: of `steps` steps, after `warmup` others, the one that took the median time.
+
+    The steps change the model.
+    """
     for _ in range(warmup):
         train_step(model, optimizer, [batches.next()], rate=rate, clip=1.0)
+    profiles = [profile_step(model, optimizer, batches, rate) for _ in range(steps)]
+    return sorted(profiles, key=lambda profile: profile.total().seconds)[steps // 2]
+
+
+def profile_step(model: Transformer, optimizer: Optimizer, batches: Batches, rate: float) -> Profile:
+    """The profile of the next training step."""
     norm, update = optimizer_costs(model, optimizer)
     profile = Profile()
     # On this one object the two methods are put in the place of the class's, and taken away again at the end.
@@ -36,11 +47,10 @@ def profile_training(
     methods["update"] = marked(profile, NORM, optimizer.update, norm)
     try:
         with profile:
-            for _ in range(steps):
-                batch = batches.next()
-                profile.mark(BATCH)
-                train_step(model, optimizer, [batch], rate=rate, clip=1.0)
-                profile.mark(UPDATE, update)
+            batch = batches.next()
+            profile.mark(BATCH)
+            train_step(model, optimizer, [batch], rate=rate, clip=1.0)
+            profile.mark(UPDATE, update)
     finally:
         del methods["step"], methods["update"]
     return profile
