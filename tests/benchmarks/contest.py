@@ -6,79 +6,112 @@ work once while the others sleep, and what is reported is the median of each and
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
-import resource
 import statistics
+import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
+from memory import forget_peaks, peak_memory
+
+Work = Callable[[], dict[str, float]]  # does everything once; the seconds of each part, by name
+
+TURN_SECONDS = 0.2  # short work is repeated for about so long in each turn, and the mean counts
+PAUSE_SECONDS = 0.05  # before each turn, until the threads of the one before have gone to sleep
+WARM_UP = 3  # times that the work is done before it is measured
+
+spawn = multiprocessing.get_context("spawn")
+
 
 @dataclass(frozen=True)
 class Result:
-    """seconds: one per round. peak_memory: bytes resident at most, of the process and its largest helper."""
+    """seconds: of each part of the work, one per round. peak_memory: bytes, None where the system does not tell."""
 
-    seconds: list[float]
-    peak_memory: int
+    seconds: dict[str, list[float]]
+    peak_memory: int | None
 
-    @property
-    def median(self) -> float:
-        return statistics.median(self.seconds)
+    def median(self, part: str) -> float:
+        return statistics.median(self.seconds[part])
 
-    def speed_over(self, other: Result) -> float:
+    def speed_over(self, other: Result, part: str) -> float:
         """How many times faster than `other`: the median over rounds."""
-        return statistics.median(theirs / ours for ours, theirs in zip(self.seconds, other.seconds, strict=True))
+        pairs = zip(self.seconds[part], other.seconds[part], strict=True)
+        return statistics.median(theirs / ours for ours, theirs in pairs)
 
 
-def contest(makers: dict[str, Callable[..., Callable[[], float]]], arguments: tuple, rounds: int) -> dict[str, Result]:
-    """Let each contestant work once per round. makers: name -> a function of a module that makes, from `arguments`,
-    the function to call once per turn, which returns the seconds it measured."""
-    spawn = multiprocessing.get_context("spawn")
-    pipes: dict[str, Connection] = {}
-    processes = []
-    for name, maker in makers.items():
-        pipes[name], theirs = spawn.Pipe()
-        processes.append(spawn.Process(target=serve, args=(theirs, maker, arguments), daemon=True))
-        processes[-1].start()
-    for pipe in pipes.values():
-        answer(pipe)  # ready, and warm
-    seconds: dict[str, list[float]] = {name: [] for name in makers}
+def contest(makers: dict[str, Callable[..., Work]], arguments: tuple, rounds: int) -> dict[str, Result]:
+    """Let each contestant work once per round.
+
+    makers: name -> a function of a module that makes, from `arguments`, the work of one turn.
+    """
+    contestants = {name: Contestant(maker, arguments) for name, maker in makers.items()}  # one warms up after the other
+    turns: dict[str, list[dict[str, float]]] = {name: [] for name in makers}
     for _ in range(rounds):
-        for name, pipe in pipes.items():
-            pipe.send("work")
-            seconds[name].append(answer(pipe))
-    results = {}
-    for name, pipe in pipes.items():
-        pipe.send("end")
-        results[name] = Result(seconds[name], answer(pipe))
-    for process in processes:
-        process.join()
-    return results
+        for name, contestant in contestants.items():
+            time.sleep(PAUSE_SECONDS)
+            turns[name].append(contestant.turn())
+    peaks = {name: contestant.end() for name, contestant in contestants.items()}
+    return {
+        name: Result({part: [turn[part] for turn in seen] for part in seen[0]}, peaks[name])
+        for name, seen in turns.items()
+    }
 
 
-def answer(pipe: Connection) -> Any:
-    """What the contestant says; raises what went wrong there."""
-    said = pipe.recv()
-    if isinstance(said, str):
-        raise RuntimeError(said)
-    return said
+def in_a_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What the function returns; what it leaves in memory, or loads, ends with its process."""
+    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        return pool.submit(function, *arguments).result()
 
 
-def serve(pipe: Connection, maker: Callable[..., Callable[[], float]], arguments: tuple) -> None:
-    """The life of a contestant: get ready, work when told, tell the peak memory at the end."""
+class Contestant:
+    """A process that works when it is told to. Made when it is ready and warm; raises what went wrong in there."""
+
+    def __init__(self, maker: Callable[..., Work], arguments: tuple) -> None:
+        self.pipe, theirs = spawn.Pipe()
+        self.process = spawn.Process(target=serve, args=(theirs, maker, arguments), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.answer()
+        assert self.process.pid is not None
+        forget_peaks(self.process.pid)
+
+    def turn(self) -> dict[str, float]:
+        self.pipe.send("work")
+        return self.answer()
+
+    def end(self) -> int | None:
+        """Send it home; how much memory it and its helpers held at most."""
+        assert self.process.pid is not None
+        peak = peak_memory(self.process.pid)
+        self.pipe.send("end")
+        self.process.join()
+        return peak
+
+    def answer(self) -> dict[str, float]:
+        said = self.pipe.recv()
+        if isinstance(said, str):
+            raise RuntimeError(said)
+        return said
+
+
+def serve(pipe: Connection, maker: Callable[..., Work], arguments: tuple) -> None:
+    """The life of a contestant: get ready, then work when told."""
     try:
         work = maker(*arguments)
-        for _ in range(3):
+        for _ in range(WARM_UP):
+            start = time.perf_counter()
             work()
-        pipe.send(0.0)
+            took = time.perf_counter() - start
+        repetitions = max(1, round(TURN_SECONDS / took))
+        pipe.send({})
         while pipe.recv() == "work":
-            pipe.send(work())
-        del work  # with all that it holds, such as processes of its own
-        gc.collect()
-        own, helpers = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-        pipe.send((own + helpers) * 1024)
+            done = [work() for _ in range(repetitions)]
+            pipe.send({part: statistics.fmean(seconds[part] for seconds in done) for part in done[0]})
+    except EOFError:  # the other side was interrupted
+        pass
     except Exception:  # whatever it is, the other process shall see it
         pipe.send(traceback.format_exc())

@@ -1,27 +1,34 @@
-"""The same models in PyTorch, written the usual way: fused attention, one projection for query, key and value."""
+"""The same models in PyTorch, written the usual way: fused attention, one projection for query, key and value.
+
+Sizes have the names of `tinygrad_llm.training.shapes.Shape`, but come as a plain namespace: loading tinygrad_llm would
+change how this process gets its memory (`tinygrad_llm.runtime`), and PyTorch shall run as its users run it.
+"""
 
 from __future__ import annotations
 
 import math
+import statistics
+import time
+from collections.abc import Callable
+from types import SimpleNamespace as Sizes
 
 import torch
-from shapes import Shape
 from torch import nn
 from torch.nn import functional as F
 
 
 class Attention(nn.Module):
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Sizes) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.head_width = (
             shape.heads,
             shape.kv_heads or shape.heads,
             shape.width // shape.heads,
         )
-        bias = shape.kind == "gpt2"
+        bias = shape.model == "gpt2"
         self.qkv = nn.Linear(shape.width, (self.heads + 2 * self.kv_heads) * self.head_width, bias=bias)
         self.output = nn.Linear(shape.width, shape.width, bias=bias)
-        self.rotary = shape.kind == "llama"
+        self.rotary = shape.model == "llama"
         angles = torch.arange(shape.context)[:, None] * 10_000.0 ** (
             -torch.arange(0, self.head_width, 2) / self.head_width
         )
@@ -68,11 +75,11 @@ class Swiglu(nn.Module):
 
 
 class Block(nn.Module):
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Sizes) -> None:
         super().__init__()
-        norm = nn.LayerNorm if shape.kind == "gpt2" else nn.RMSNorm
+        norm = nn.LayerNorm if shape.model == "gpt2" else nn.RMSNorm
         self.norm1, self.attention, self.norm2 = norm(shape.width), Attention(shape), norm(shape.width)
-        self.mlp = (Gelu if shape.kind == "gpt2" else Swiglu)(shape.width)
+        self.mlp = (Gelu if shape.model == "gpt2" else Swiglu)(shape.width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x + self.attention(self.norm1(x))
@@ -80,13 +87,13 @@ class Block(nn.Module):
 
 
 class TorchModel(nn.Module):
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Sizes) -> None:
         super().__init__()
         self.embedding = nn.Embedding(shape.vocab_size, shape.width)
         nn.init.normal_(self.embedding.weight, std=0.02)
-        self.position = nn.Embedding(shape.context, shape.width) if shape.kind == "gpt2" else None
+        self.position = nn.Embedding(shape.context, shape.width) if shape.model == "gpt2" else None
         self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
-        self.norm = (nn.LayerNorm if shape.kind == "gpt2" else nn.RMSNorm)(shape.width)
+        self.norm = (nn.LayerNorm if shape.model == "gpt2" else nn.RMSNorm)(shape.width)
 
     def forward(self, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         x = self.embedding(ids)
@@ -96,3 +103,19 @@ class TorchModel(nn.Module):
             x = block(x)
         logits = F.linear(self.norm(x), self.embedding.weight)
         return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.view(-1))
+
+
+def best_thread_count(work: Callable[[], object], repetitions: int = 3) -> int:
+    """Let PyTorch use one thread or all cores, whichever is faster at this work; returns how many that is."""
+    medians = {}
+    for threads in sorted({1, torch.get_num_threads()}):
+        torch.set_num_threads(threads)
+        seconds = []
+        for _ in range(repetitions + 1):  # the first time makes the threads, and is not counted
+            start = time.perf_counter()
+            work()
+            seconds.append(time.perf_counter() - start)
+        medians[threads] = statistics.median(seconds[1:])
+    best = min(medians, key=medians.__getitem__)
+    torch.set_num_threads(best)
+    return best
