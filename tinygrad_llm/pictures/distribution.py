@@ -5,21 +5,27 @@
     the other 4,094 tokens                                 0.2966
     all 4,096 tokens                                       1.000000
 
-Comes before: `generation.next_log_probabilities`, which computes it. Comes after: `language_model.next_word`.
+Comes before: `generation.next_log_probabilities`, which computes it. Comes after: `stages`, which shows what a sampler
+makes of it, and `language_model.next_word`.
 """
 
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.generation.chains import parse_chain
+from tinygrad_llm.generation.samplers import Stage, ranked
 from tinygrad_llm.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from tinygrad_llm.pictures.stages import Stages
 
 SHOWN = 10  # tokens in a picture, unless asked for more
 BAR_WIDTH = 30  # characters of the longest bar
@@ -38,14 +44,15 @@ class Candidate(NamedTuple):
 class Distribution:
     """The probability of every token of the vocabulary, and its picture.
 
-    log_probabilities: (V,), in nats. tokenizer: says what the V tokens are.
+    log_probabilities: (V,), in nats. tokenizer: says what the V tokens are. text: the ids before, which some samplers
+    look at.
 
     Shows itself: as text when printed, in colour with rich, as a table in a notebook.
     """
 
-    def __init__(self, log_probabilities: np.ndarray, tokenizer: Tokenizer) -> None:
+    def __init__(self, log_probabilities: np.ndarray, tokenizer: Tokenizer, text: Sequence[int] = ()) -> None:
         self.log_probabilities = np.asarray(log_probabilities, np.float64)  # (V,)
-        self.tokenizer = tokenizer
+        self.tokenizer, self.text = tokenizer, text
 
     @property
     def probabilities(self) -> np.ndarray:
@@ -70,9 +77,18 @@ class Distribution:
         """The `count` most probable tokens, the likeliest first, equals in the order of their ids."""
         if count < 1:
             raise InputError(f"count must be at least 1, it was {count}.")
-        order = np.argsort(-self.log_probabilities, kind="stable")[:count]
-        p = self.probabilities
-        return [Candidate(i, self.tokenizer.token_bytes(i), float(p[i])) for i in order.tolist()]
+        ids = ranked(self.log_probabilities, count)
+        p = np.exp(self.log_probabilities[ids])
+        return [Candidate(i, self.tokenizer.token_bytes(i), float(q)) for i, q in zip(ids.tolist(), p, strict=True)]
+
+    def stages(self, sampler: Stage | str) -> Stages:
+        """What a sampler does to this distribution, stage by stage: a picture.
+
+        sampler: a chain, or its text: distribution.stages("min_p=0.1, temperature=1.5").
+        """
+        from tinygrad_llm.pictures.stages import Stages
+
+        return Stages(self, parse_chain(sampler, self.tokenizer) if isinstance(sampler, str) else sampler)
 
     def as_text(self, count: int = SHOWN) -> str:
         """The picture in plain characters."""
@@ -136,11 +152,11 @@ def label(token: bytes) -> str:
     return name if len(name) <= LABEL_WIDTH else name[: LABEL_WIDTH - 1] + "…"
 
 
-def bar(fraction: float) -> str:
-    """A bar of `fraction` times BAR_WIDTH characters, to an eighth of a character.
+def bar(fraction: float, width: int = BAR_WIDTH) -> str:
+    """A bar of `fraction` times `width` characters, to an eighth of a character.
 
     >>> bar(0.05)
     '█▌'
     """
-    eighths = round(8 * BAR_WIDTH * fraction)
+    eighths = round(8 * width * fraction)
     return "█" * (eighths // 8) + EIGHTHS[eighths % 8].strip()
