@@ -6,9 +6,21 @@ import pytest
 from tinygrad_llm import Transformer, TransformerConfig
 
 SIZES = {"vocab_size": 50, "layers": 3, "heads": 4, "width": 32}
+GEMMA3 = {  # two layers with a window, and one without
+    "mlp": "geglu",
+    "head_width": 16,
+    "qk_norm": True,
+    "post_norms": True,
+    "norm_weight_plus_one": True,
+    "embedding_scale": 32**0.5,
+    "window": 4,
+    "full_attention_every": 3,
+    "local_rotary_base": 100.0,
+}
 CONFIGS = {
     "gpt2": lambda context: TransformerConfig.gpt2(context=context, **SIZES),
     "llama": lambda context: TransformerConfig.llama(context=context, kv_heads=2, tied=False, **SIZES),
+    "gemma3": lambda context: TransformerConfig.llama(context=context, kv_heads=1, **SIZES, **GEMMA3),
 }
 
 
@@ -22,9 +34,9 @@ def make(kind: str, context: int = 16, dtype: type = np.float64, seed: int = 0) 
     return model
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_model():
-    """make_model(kind, context=16, dtype=float64, seed=0): a lively "gpt2" or "llama"."""
+    """make_model(kind, context=16, dtype=float64, seed=0): a lively "gpt2", "llama" or "gemma3"."""
     return make
 
 

@@ -118,7 +118,7 @@ def next_log_probabilities(model: Transformer, ids: Sequence[int] | np.ndarray, 
     with no_grad():
         for start in range(0, new.shape[1], PREFILL):
             hidden = model.hidden(new[:, start : start + PREFILL], cache=cache)  # (1, t, C)
-        logits = F.linear(hidden[:, -1], model.unembedding)  # (1, V)
+        logits = model.logits(hidden[:, -1])  # (1, V)
     numbers = to_numpy(logits.data)[0].astype(np.float64)  # (V,)
     if not np.isfinite(numbers).all():
         raise InputError(
