@@ -146,7 +146,7 @@ def _equal(x: Any, y: Any) -> bool:
 
 
 SIZES = frozenset({"vocab_size", "context", "layers", "heads", "width", "hidden", "norm_eps", "dropout", "tied"})
-ROTARY = SIZES | {"kv_heads", "head_width", "rotary_base"}
+ROTARY = SIZES | {"kv_heads", "head_width", "rotary_base", "rotary_scaling"}
 GEMMA = (ROTARY - {"tied"}) | {"norm_weight_plus_one"}
 LLAMA_SETTINGS = {"positions": "rotary", "norm": "rms_norm", "mlp": "swiglu", "bias": False, "qkv_bias": False}
 SMALL: dict[str, Any] = {"vocab_size": 96, "context": 64, "layers": 2, "heads": 4, "width": 32, "hidden": 48}
@@ -207,7 +207,7 @@ FAMILIES = {
     family.name: family
     for family in (
         Family("gpt2", "gpt2", "GPT2LMHeadModel", _gpt2, SIZES, TransformerConfig(**SMALL)),
-        Family("llama", "llama", "LlamaForCausalLM", _llama, ROTARY | {"rotary_scaling"}, _rotary_example(tied=False)),
+        Family("llama", "llama", "LlamaForCausalLM", _llama, ROTARY, _rotary_example(tied=False)),
         Family("mistral", "mistral", "MistralForCausalLM", _mistral, ROTARY, _rotary_example(tied=False, window=8)),
         Family("qwen2", "qwen2", "Qwen2ForCausalLM", _qwen2, ROTARY | {"window"}, _rotary_example(qkv_bias=True)),
         Family("qwen3", "qwen3", "Qwen3ForCausalLM", _qwen3, ROTARY | {"window"}, _rotary_example(qk_norm=True)),
@@ -225,7 +225,7 @@ FAMILIES = {
             "gemma3_text",
             "Gemma3ForCausalLM",
             _gemma3,
-            GEMMA | {"attention_scale", "attention_softcap", "logit_softcap", "rotary_scaling"},
+            GEMMA | {"attention_scale", "attention_softcap", "logit_softcap"},
             _rotary_example(
                 **_GEMMA2_EXAMPLE, qk_norm=True, full_attention_every=6, rotary_base=1e6, local_rotary_base=1e4
             ),

@@ -208,8 +208,9 @@ def _refuse_what_is_not_written(config: TransformerConfig, family: Family) -> No
         if family.name == "gemma3" and config.local_rotary_base != LOCAL_ROTARY_BASE:
             wrong.append(f"a local rotary base of {config.local_rotary_base}")
     scaling = config.rotary_scaling
-    usual = scaling is None or (scaling.low_frequency_factor, scaling.high_frequency_factor) == (1.0, 4.0)
-    if not usual:
+    if scaling is not None and scaling.kind == "llama3" and family.name != "llama":
+        wrong.append("Llama 3's scaling of rotary positions")
+    if scaling is not None and (scaling.low_frequency_factor, scaling.high_frequency_factor) != (1.0, 4.0):
         wrong.append("unusual frequency factors of the rotary scaling")
     if wrong:
         raise InputError(
