@@ -7,7 +7,7 @@ import pytest
 
 import tinygrad_llm as tg
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.generation import GrowingCache, next_log_probabilities, score_tokens
+from tinygrad_llm.generation import GrowingCache, Temperature, generate_tokens, next_log_probabilities, score_tokens
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.training.run_folder import RunFolder
 from tinygrad_llm.training.settings import TrainingSettings
@@ -96,6 +96,25 @@ def test_an_empty_prompt_begins_a_text():
     assert model.next_word("").log_probabilities == pytest.approx(start)
     assert byte_model.next_word("").probabilities == pytest.approx(byte_model.next_word("\n").probabilities)
     assert byte_model.generate("", seed=1) == byte_model.generate("\n", seed=1)
+
+
+def test_a_begin_token_stands_before_every_text():
+    begin = words.end_of_text
+    beginning = tg.LanguageModel(model.network, words, begin_token=begin)
+    ids = [begin, *words.encode("To be")]
+    after = next_log_probabilities(model.network, ids, GrowingCache(model.network.config))
+    assert (beginning.next_word("To be").log_probabilities == after).all()
+    assert (beginning.next_word("").log_probabilities == model.next_word("").log_probabilities).all()
+    assert (beginning.log_probabilities("To be") == model.log_probabilities("To be")).all()
+
+
+def test_a_text_ends_at_any_of_the_stop_tokens():
+    prompt, greedy = words.encode("To be"), Temperature(0.0)
+    ids = list(generate_tokens(model.network, prompt, 30, greedy, np.random.default_rng(0)))
+    for stop in {ids[3], ids[9]}:
+        stopping = tg.LanguageModel(model.network, words, stop_tokens=[stop, 1])
+        text, written = words.decode(ids[: ids.index(stop)]), stopping.generate("To be", temperature=0)
+        assert written in (text, text[:-1])  # it may end with half a character, which is not shown
 
 
 def test_the_probability_of_a_text_is_the_product_over_its_tokens():

@@ -12,9 +12,9 @@ Left out on purpose: anything that computes; each method says which function of 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -28,23 +28,41 @@ from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.pictures.distribution import Distribution
 from tinygrad_llm.text.tokenizer import Tokenizer
 
+if TYPE_CHECKING:
+    from tinygrad_llm.text.chat import ChatTemplate
+
 
 class LanguageModel:
     """A network and the tokenizer it was trained with.
 
-    Texts begin after the token that ends a text, if the tokenizer has one, else after a line end: an empty prompt
-    stands for just that, and the first token of a scored text is seen after it.
+    chat_template: how a conversation is written, for a model that was trained to hold one; else None.
+    stop_tokens: ids at which the model's texts end; None: the token that ends a text, if the tokenizer has one.
+    begin_token: an id that stands before every text, for a model that was trained so; else None.
+
+    Without a begin_token texts begin after the token that ends a text, if the tokenizer has one, else after a line end:
+    an empty prompt stands for just that, and the first token of a scored text is seen after it.
 
     Raises InputError when the two do not belong together: their vocabularies differ in size.
     """
 
-    def __init__(self, network: Transformer, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self,
+        network: Transformer,
+        tokenizer: Tokenizer,
+        chat_template: ChatTemplate | None = None,
+        stop_tokens: Collection[int] | None = None,
+        begin_token: int | None = None,
+    ) -> None:
         if network.config.vocab_size != tokenizer.vocab_size:
             raise InputError(
                 f"the network knows {network.config.vocab_size} tokens and the tokenizer {tokenizer.vocab_size}: they "
                 "do not belong together. Take both from the same run."
             )
-        self.network, self.tokenizer = network, tokenizer
+        self.network, self.tokenizer, self.chat_template = network, tokenizer, chat_template
+        self.begin_token = begin_token
+        if stop_tokens is None:
+            stop_tokens = () if tokenizer.end_of_text is None else (tokenizer.end_of_text,)
+        self.stop_tokens = tuple(stop_tokens)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -113,14 +131,13 @@ class LanguageModel:
         stop: str | Sequence[str] = (),
     ) -> Iterator[str]:
         """As `generate`, but piece by piece while it is written: whole characters, and nothing of a stop string."""
-        end = self.tokenizer.end_of_text
         ids = generate_tokens(
             self.network,
             self._prompt_ids(prompt),
             max_tokens,
             usual_chain(temperature, top_k, top_p, min_p),
             seeded_generator(seed),
-            stop_tokens=() if end is None else (end,),
+            stop_tokens=self.stop_tokens,
         )
         return until_stop(whole_characters(ids, self.tokenizer), stop)
 
@@ -146,9 +163,12 @@ class LanguageModel:
         return -float(self.log_probabilities(text).sum()) / math.log(2.0) / len(text.encode())
 
     def _prompt_ids(self, prompt: str) -> list[int]:
-        return self.tokenizer.encode(prompt) or self._start_ids()
+        ids = self.tokenizer.encode(prompt)
+        return ids if ids and self.begin_token is None else self._start_ids() + ids
 
     def _start_ids(self) -> list[int]:
+        if self.begin_token is not None:
+            return [self.begin_token]
         end = self.tokenizer.end_of_text
         return self.tokenizer.encode("\n") if end is None else [end]
 
