@@ -7,7 +7,15 @@ import pytest
 
 import tinygrad_llm as tg
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.generation import GrowingCache, Temperature, generate_tokens, next_log_probabilities, score_tokens
+from tinygrad_llm.generation import (
+    Chain,
+    GrowingCache,
+    Temperature,
+    TopK,
+    generate_tokens,
+    next_log_probabilities,
+    score_tokens,
+)
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.training.run_folder import RunFolder
 from tinygrad_llm.training.settings import TrainingSettings
@@ -78,6 +86,66 @@ def test_sampling_options_reach_the_dice():
     for option in ({"top_k": 1}, {"top_p": 1e-9}, {"min_p": 1.0}):
         assert model.generate("To be", temperature=1.0, max_tokens=20, seed=5, **option) == likeliest
     assert model.generate("To be", temperature=1.0, max_tokens=20, seed=5) != likeliest
+
+
+def test_written_says_how_probable_each_token_was():
+    """As the model says, and as it was drawn: at temperature 1 with no more samplers the two are the same."""
+    written = model.write("To be", max_tokens=20, seed=5, temperature=0.6, top_k=40)
+    assert str(written) == written.text == model.generate("To be", max_tokens=20, seed=5, temperature=0.6, top_k=40)
+    assert written.ids.shape == (20,) and written.ending == "max tokens"
+    assert words.decode(written.ids).startswith(written.text)
+    text = words.encode("To be")
+    chain = Chain((Temperature(0.6), TopK(40)))
+    for token, log_p, sampled_log_p in zip(
+        written.ids, written.log_probabilities, written.sampled_log_probabilities, strict=True
+    ):
+        raw = next_log_probabilities(model.network, text, GrowingCache(model.network.config))
+        assert log_p == pytest.approx(raw[token], abs=1e-4)
+        assert sampled_log_p == pytest.approx(chain(raw)[token], abs=1e-4)
+        text.append(token)
+    assert written.log_probability == pytest.approx(written.log_probabilities.sum())
+    as_it_is = model.write("To be", max_tokens=20, seed=5, temperature=1)
+    assert as_it_is.log_probabilities == pytest.approx(as_it_is.sampled_log_probabilities)
+
+
+def test_why_a_text_ends():
+    text = model.generate("To be", max_tokens=20, seed=3)
+    assert model.write("To be", max_tokens=20, seed=3, stop=text[5:8]).ending == "stop string"
+    ids = model.write("To be", max_tokens=20, seed=3).ids
+    stopping = tg.LanguageModel(model.network, words, stop_tokens=[int(ids[10])])
+    assert stopping.write("To be", max_tokens=20, seed=3).ending == "stop token"
+    nothing = model.write("To be", max_tokens=0)
+    assert nothing.text == "" and nothing.ids.shape == nothing.log_probabilities.shape == (0,)
+
+
+PROMPTS = ["To be", "", "whether 'tis nobler in the mind to", "漢", "To be"]
+
+
+@pytest.mark.parametrize("options", [{"temperature": 0}, {"seed": 4}, {"seed": 11, "stop": ["e", "!"]}])
+def test_many_texts_at_once_are_what_each_is_alone(options):
+    """Past the context as well, and for each of them its own end."""
+    alone = [
+        model.write(prompt, 60, **options | {"seed": options.get("seed", 0) + row})
+        for row, prompt in enumerate(PROMPTS)
+    ]
+    together = model.write_many(PROMPTS, 60, **options)
+    assert [one.text for one in together] == [one.text for one in alone]
+    assert [one.ending for one in together] == [one.ending for one in alone]
+    for one, other in zip(together, alone, strict=True):
+        assert one.prompt == other.prompt and (one.ids == other.ids).all()
+        assert one.log_probabilities == pytest.approx(other.log_probabilities, abs=1e-3)
+        assert one.sampled_log_probabilities == pytest.approx(other.sampled_log_probabilities, abs=1e-3)
+
+
+def test_many_texts_need_no_seed_and_may_be_none():
+    assert len({one.text for one in model.write_many(["To be"] * 4)}) == 4
+    assert model.write_many([]) == []
+
+
+def test_a_chain_may_be_written_out_or_made():
+    text = model.generate("To be", temperature=0.7, top_k=5, seed=1)
+    assert model.generate("To be", sampler="temperature=0.7, top_k=5", seed=1) == text
+    assert model.generate("To be", sampler=Chain((Temperature(0.7), TopK(5))), seed=1) == text
 
 
 def test_next_word_is_a_distribution_over_the_whole_vocabulary():
@@ -163,6 +231,11 @@ def test_special_tokens_are_not_made_by_accident():
         (lambda: model.stream("x", max_tokens=-1), "max_tokens must be"),
         (lambda: model.stream("x", stop=[""]), "stop must be"),
         (lambda: model.stream("\ud800"), "lone surrogate"),
+        (lambda: model.stream("x", sampler="top_k=0"), "top_k must be"),
+        (lambda: model.stream("x", sampler="top_k=3", temperature=0.5, top_p=1), "temperature, top_p stands beside"),
+        (lambda: model.stream("x", hotness=3), "there is no stage 'hotness'"),
+        (lambda: model.write_many("x"), "list of texts"),
+        (lambda: model.write_many(["y", "x" * 40]), "40 tokens long"),
         (lambda: model.perplexity(""), "text is empty"),
         (lambda: tg.LanguageModel(model.network, byte_model.tokenizer), "290 tokens and the tokenizer 256"),
     ],

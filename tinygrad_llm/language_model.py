@@ -14,22 +14,27 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.generation.batch import draws_together
 from tinygrad_llm.generation.cache import GrowingCache
-from tinygrad_llm.generation.chains import usual_chain
-from tinygrad_llm.generation.generate import checked_ids, generate_tokens, next_log_probabilities
+from tinygrad_llm.generation.chains import parse_chain, usual_chain
+from tinygrad_llm.generation.generate import Drawn, checked_ids, draws, next_log_probabilities
+from tinygrad_llm.generation.samplers import Stage
 from tinygrad_llm.generation.scoring import score_tokens
-from tinygrad_llm.generation.text_stream import until_stop, whole_characters
+from tinygrad_llm.generation.written import Writing, Written
 from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.pictures.distribution import Distribution
 from tinygrad_llm.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from tinygrad_llm.text.chat import ChatTemplate
+
+
+TEMPERATURE = 0.8  # of a text, unless told otherwise: a little more careful than the model's own distribution
 
 
 class LanguageModel:
@@ -98,48 +103,92 @@ class LanguageModel:
         log_p = next_log_probabilities(self.network, ids, GrowingCache(self.network.config))
         return Distribution(log_p, self.tokenizer)
 
-    def generate(
-        self,
-        prompt: str,
-        max_tokens: int = 100,
-        temperature: float = 0.8,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        min_p: float | None = None,
-        seed: int | None = None,
-        stop: str | Sequence[str] = (),
-    ) -> str:
-        """The text that the model writes after `prompt`, without the prompt.
+    def generate(self, prompt: str, max_tokens: int = 100, **options: Any) -> str:
+        """The text that the model writes after `prompt`, without the prompt. options: as in `write`."""
+        return self.write(prompt, max_tokens, **options).text
 
-        max_tokens: at most this many; it ends before when the model draws the token that ends a text.
-        temperature: 0 always takes the most probable token, 1 draws as the model says (`samplers.Temperature`).
-        top_k, top_p, min_p: draw only from the likeliest tokens (`samplers.TopK`, `TopP`, `MinP`).
-        seed: the same seed gives the same text; None gives another one each time.
-        stop: the text ends before the first of these strings.
-        """
-        return "".join(self.stream(prompt, max_tokens, temperature, top_k, top_p, min_p, seed, stop))
-
-    def stream(
-        self,
-        prompt: str,
-        max_tokens: int = 100,
-        temperature: float = 0.8,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        min_p: float | None = None,
-        seed: int | None = None,
-        stop: str | Sequence[str] = (),
-    ) -> Iterator[str]:
+    def stream(self, prompt: str, max_tokens: int = 100, **options: Any) -> Iterator[str]:
         """As `generate`, but piece by piece while it is written: whole characters, and nothing of a stop string."""
-        ids = generate_tokens(
+        return self._pieces(*self._begin(prompt, max_tokens, **options))
+
+    def write(self, prompt: str, max_tokens: int = 100, **options: Any) -> Written:
+        """The text that the model writes after `prompt`, with its tokens and how probable each of them was.
+
+        max_tokens: at most this many; it ends before when the model draws a token that ends a text.
+        options:
+            temperature: 0 always takes the most probable token, 1 draws as the model says; 0.8 unless told otherwise.
+            top_k, top_p, min_p, … : draw only from the likeliest tokens, and all else that `chains.usual_chain` knows.
+            sampler: instead of these a stage of your own, or a chain such as "min_p=0.1, temperature=1.5".
+            seed: the same seed gives the same text; None gives another one each time.
+            stop: a string or several; the text ends before the first of them.
+
+        Raises InputError for a prompt that is longer than the context, and for values that an option cannot have.
+        """
+        writing, drawn = self._begin(prompt, max_tokens, **options)
+        for _ in self._pieces(writing, drawn):
+            pass
+        return writing.written()
+
+    def write_many(self, prompts: Sequence[str], max_tokens: int = 100, **options: Any) -> list[Written]:
+        """What `write` gives for each of the prompts, in their order, all written at once: much faster.
+
+        options: as in `write`. The text after prompt number i (from 0) is the one that it has alone with the seed plus
+        i; so several texts after the same prompt are `model.write_many([prompt] * 5, seed=1)`.
+        """
+        if isinstance(prompts, str):
+            raise InputError(f"prompts must be a list of texts, it was one: {prompts!r}. For one there is write.")
+        sampler, seed, stop = self._chosen(**options)
+        writings = [Writing(prompt, self.tokenizer, max_tokens, stop) for prompt in prompts]
+        drawn = draws_together(
             self.network,
-            self._prompt_ids(prompt),
+            [self._prompt_ids(prompt) for prompt in prompts],
             max_tokens,
-            usual_chain(temperature, top_k, top_p, min_p),
-            seeded_generator(seed),
+            [sampler] * len(prompts),
+            [seeded_generator(None if seed is None else seed + row) for row in range(len(prompts))],
             stop_tokens=self.stop_tokens,
+            finished=lambda row: writings[row].stopped,
         )
-        return until_stop(whole_characters(ids, self.tokenizer), stop)
+        for row, one in drawn:
+            writings[row].take(one)
+        for writing in writings:
+            writing.finish()
+        return [writing.written() for writing in writings]
+
+    def _begin(self, prompt: str, max_tokens: int, **options: Any) -> tuple[Writing, Iterator[Drawn]]:
+        """The text that is going to be written, empty, and what is drawn for it. Everything asked for is checked."""
+        sampler, seed, stop = self._chosen(**options)
+        rng = seeded_generator(seed)
+        ids = self._prompt_ids(prompt)
+        drawn = draws(self.network, ids, max_tokens, sampler, rng, stop_tokens=self.stop_tokens)
+        return Writing(prompt, self.tokenizer, max_tokens, stop), drawn
+
+    @staticmethod
+    def _pieces(writing: Writing, drawn: Iterator[Drawn]) -> Iterator[str]:
+        """The pieces of the text while it is written, none of them empty."""
+        for one in drawn:
+            if piece := writing.take(one):
+                yield piece
+            if writing.stopped:
+                break
+        if piece := writing.finish():
+            yield piece
+
+    def _chosen(
+        self,
+        sampler: Stage | str | None = None,
+        seed: int | None = None,
+        stop: str | Sequence[str] = (),
+        **stages: Any,
+    ) -> tuple[Stage, int | None, str | Sequence[str]]:
+        """What the options of `write` say: sampler, seed, stop."""
+        if sampler is None:
+            return usual_chain(**({"temperature": TEMPERATURE} | stages)), seed, stop
+        if stages:
+            raise InputError(
+                f"sampler says all there is to say about the choice of tokens, and {', '.join(stages)} stands beside "
+                "it. Put that into the chain, or leave the sampler out."
+            )
+        return parse_chain(sampler, self.tokenizer) if isinstance(sampler, str) else sampler, seed, stop
 
     # --- reading -------------------------------------------------------------------------------------------
 

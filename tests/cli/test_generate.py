@@ -45,11 +45,12 @@ def test_generate_writes_the_prompt_and_goes_on(folder):
 
 def test_options_reach_the_model(folder):
     options = ["--max-tokens", 20, "--temperature", 1.3, "--top-k", 30, "--top-p", 0.9, "--min-p", 0.01, "--seed", 2]
-    text = tg.load(folder).generate("O", 20, 1.3, 30, 0.9, 0.01, 2)
+    same = {"temperature": 1.3, "top_k": 30, "top_p": 0.9, "min_p": 0.01, "seed": 2}
+    text = tg.load(folder).generate("O", 20, **same)
     assert run("generate", folder, "O", *options).stdout == f"O{text}\n"
     first, second = text[8:10], text[4:6]
     stopped = run("generate", folder, "O", *options, "--stop", first, "--stop", second).stdout
-    assert stopped == "O" + tg.load(folder).generate("O", 20, 1.3, 30, 0.9, 0.01, 2, stop=[first, second]) + "\n"
+    assert stopped == "O" + tg.load(folder).generate("O", 20, **same, stop=[first, second]) + "\n"
     assert len(stopped) < len(text)
 
 
@@ -80,7 +81,7 @@ def test_pieces_are_shown_as_they_are_drawn(folder, monkeypatch):
     """Each piece is written and flushed before the next one is asked for."""
     flushed = []
 
-    def stream(self, *args):
+    def stream(self, *args, **options):
         for piece in ("one ", "two"):
             yield piece
             flushed.append(sys.stdout.buffer.getvalue().decode())

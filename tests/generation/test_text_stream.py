@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.generation import text_stream, until_stop, whole_characters
+from tinygrad_llm.generation import StopFinder, TextStream, text_stream
 from tinygrad_llm.text import Tokenizer
 
 byte_tokens = Tokenizer.train("", 256)
@@ -19,31 +19,33 @@ def test_the_examples_in_the_docstrings():
     assert tried >= 3 and not failed
 
 
+def shown(ids, tokenizer, stop=()) -> list[str]:
+    """What a stream shows after each of the ids, and in the end."""
+    stream = TextStream(tokenizer, stop)
+    return [*map(stream.push, ids), stream.finish()]
+
+
+def until_stop(pieces, stop) -> list[str]:
+    """What is shown after each of the pieces, and in the end."""
+    finder = StopFinder(stop)
+    return [*map(finder.push, pieces), finder.finish()]
+
+
 # --- whole characters -------------------------------------------------------------------------------------------
 
 
 @given(st.text(), st.sampled_from([byte_tokens, merged]))
 def test_pieces_are_whole_characters_and_all_of_the_text(text, tokenizer):
-    pieces = list(whole_characters(tokenizer.encode(text), tokenizer))
-    assert "".join(pieces) == text
-    assert "" not in pieces
+    assert "".join(shown(tokenizer.encode(text), tokenizer)) == text
 
 
 def test_a_character_that_is_not_finished_is_not_shown():
     ids = byte_tokens.encode("é😀")
-    assert ["".join(whole_characters(ids[:n], byte_tokens)) for n in range(7)] == ["", "", "é", "é", "é", "é", "é😀"]
+    assert ["".join(shown(ids[:n], byte_tokens)) for n in range(7)] == ["", "", "é", "é", "é", "é", "é😀"]
 
 
 def test_a_piece_is_there_as_soon_as_its_token():
-    given_out = []
-
-    def ids():
-        for token in byte_tokens.encode("aé"):
-            given_out.append(token)
-            yield token
-
-    pieces = whole_characters(ids(), byte_tokens)
-    assert next(pieces) == "a" and len(given_out) == 1
+    assert shown(byte_tokens.encode("aéb"), byte_tokens) == ["a", "", "é", "b", ""]
 
 
 # --- stop strings -----------------------------------------------------------------------------------------------
@@ -74,50 +76,42 @@ def test_how_the_text_is_cut_makes_no_difference(text, stops, places):
 
 @given(few_letters, some_stops)
 def test_nothing_is_shown_too_early_nor_held_back_too_long(text, stops):
-    shown, read = "", []
-
-    def pieces():
-        for character in text:
-            read.append(character)
-            yield character
-            # Now all of `character` has been dealt with, and no stop string was complete.
-            waiting = text[len(shown) : len(read)]
-            assert waiting == "" or any(s.startswith(waiting) for s in stops)
-            assert not any((shown + waiting).endswith(s) for s in stops)
-
-    for piece in until_stop(pieces(), stops):
-        assert piece
-        shown += piece
-    assert shown == read_character_by_character(text, stops)
+    finder, out = StopFinder(stops), ""
+    for read, character in enumerate(text, start=1):
+        out += finder.push(character)
+        waiting = text[len(out) : read]
+        assert finder.found == any(text[:n].endswith(s) for s in stops for n in range(1, read + 1))
+        assert finder.found or waiting == "" or any(s.startswith(waiting) for s in stops)
+    assert out + finder.finish() == read_character_by_character(text, stops)
 
 
 def test_a_stop_string_across_token_borders():
     text = "Enter GHOST.\nHAMLET: Whither wilt thou lead me? 😀 speak"
     for tokenizer in (byte_tokens, merged):
         for stop in ("HAMLET:", "\nHAM", "lead", "😀", "k"):
-            pieces = list(until_stop(whole_characters(tokenizer.encode(text), tokenizer), [stop]))
-            assert "".join(pieces) == text[: text.index(stop)]
+            assert "".join(shown(tokenizer.encode(text), tokenizer, [stop])) == text[: text.index(stop)]
 
 
 def test_what_only_looked_like_a_stop_string_is_shown_in_the_end():
-    assert list(until_stop(["x", "ST", "O", "Y"], ["STOP"])) == ["x", "STOY"]
-    assert list(until_stop(["x", "ST", "O"], ["STOP"])) == ["x", "STO"]
+    assert until_stop(["x", "ST", "O", "Y"], ["STOP"]) == ["x", "", "", "STOY", ""]
+    assert until_stop(["x", "ST", "O"], ["STOP"]) == ["x", "", "", "STO"]
 
 
 def test_a_single_string_is_one_stop_string():
-    assert "".join(until_stop(["a, b, c"], ", c")) == "a, b"
-    assert "".join(until_stop(["abc"], ())) == "abc"
+    assert until_stop(["a, b, c"], ", c") == ["a, b", ""]
+    assert until_stop(["abc"], ()) == ["abc", ""]
 
 
-def test_the_source_is_not_asked_for_more_than_it_takes():
-    def pieces():
-        yield "one two"
-        raise AssertionError("asked for more")
-
-    assert "".join(until_stop(pieces(), ["two"])) == "one "
+def test_a_stream_says_when_it_is_at_its_end():
+    stream = TextStream(byte_tokens, "ab")
+    stops = []
+    for token in b"xab!":
+        stream.push(token)
+        stops.append(stream.stopped)
+    assert stops == [False, False, True, True]
 
 
 @pytest.mark.parametrize("stop", ["", ["a", ""], [1]])
 def test_an_empty_stop_string_is_an_error_at_once(stop):
     with pytest.raises(InputError, match="at least one character"):
-        until_stop(["a"], stop)
+        TextStream(byte_tokens, stop)

@@ -27,10 +27,8 @@ def generate(
     model = LanguageModel.load(run)
     first = secrets.randbelow(1_000_000) if seed is None else seed
     # All of them are made before anything is written, so that a mistake in the options is the only thing said.
-    texts = [
-        model.stream(prompt, max_tokens, temperature, top_k, top_p, min_p, first + sample, stop or ())
-        for sample in range(samples)
-    ]
+    options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "stop": stop or ()}
+    texts = [model.stream(prompt, max_tokens, **options, seed=first + sample) for sample in range(samples)]
     if seed is None and temperature > 0:  # at 0 nothing is left to chance
         typer.secho(f"seed {first} (the same text again: --seed {first})", dim=True, err=True)
     for sample, pieces in enumerate(texts):

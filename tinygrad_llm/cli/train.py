@@ -324,7 +324,7 @@ def follow(console: Console, trainer: Trainer, corpus: Corpus) -> None:
         prompt = ""
 
     def write(size: int, seed: int) -> str:
-        return model.generate(prompt, round(size / bytes_per_token), TEMPERATURE, seed=seed)
+        return model.generate(prompt, round(size / bytes_per_token), temperature=TEMPERATURE, seed=seed)
 
     display = training_display(console)
     for earlier in recorded_events(run):

@@ -1,7 +1,7 @@
 """The loop in which a model writes: read the text, choose a token, append it, and again.
 
-Comes before: `cache`, `samplers`. Comes after: `text_stream`, which makes text of the ids as they come.
-Left out on purpose: several texts at once (of different lengths), beam search, constrained text.
+Comes before: `cache`, `samplers`. Comes after: `batch`, the same for several texts at once; `text_stream`, which makes
+text of the ids as they come.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tinygrad_llm.generation.samplers import Stage, draw
 from tinygrad_llm.nn import functional as F
 from tinygrad_llm.nn.transformer import Transformer
 
-PREFILL = 512  # positions of a long prompt that are read at once, which bounds the memory that reading takes
+PREFILL = 512  # tokens of long prompts that are read at once, all rows together: it bounds the memory of reading
 
 
 class Drawn(NamedTuple):
@@ -59,8 +59,7 @@ def draws(
     Raises InputError when `ids` is empty, longer than the context or not in the vocabulary.
     """
     text = checked_ids(model, ids)
-    if max_tokens < 0:
-        raise InputError(f"max_tokens must be at least 0, it was {max_tokens}.")
+    check_max_tokens(max_tokens)
     cache = GrowingCache(model.config) if cache is None else cache
     if cache.length >= len(text):
         raise InputError(
@@ -82,8 +81,9 @@ def _draws(
     context = model.config.context
     first = 0  # of the ids that the model can see
     for _ in range(max_tokens):
-        if len(text) - first > context:
-            first = len(text) - max(1, context // 2)
+        start = first_in_view(first, len(text), context)
+        if start > first:
+            first = start
             cache.truncate(0)
         log_p = next_log_probabilities(model, text[first + cache.length :], cache)  # (V,)
         sampled_log_p = sampler(log_p, text)  # (V,)
@@ -109,23 +109,37 @@ def generate_tokens(
     return (one.token for one in drawn)
 
 
+def first_in_view(first: int, length: int, context: int) -> int:
+    """Where the model's view of a text of `length` tokens begins, when it began at `first` so far."""
+    return first if length - first <= context else length - max(1, context // 2)
+
+
 def next_log_probabilities(model: Transformer, ids: Sequence[int] | np.ndarray, cache: GrowingCache) -> np.ndarray:
     """log p of every possible next token after the text in `cache` and then `ids` (T,): (V,), float64, on the host.
 
-    The cache is extended by `ids`. Raises InputError when the model gives no numbers, as after a failed training.
+    Of several rows, which all end together, ids (B, T): (B, V). The cache is extended by `ids`; a long text is read in
+    pieces. Raises InputError when the model gives no numbers, as after a failed training.
     """
-    new = to_device(np.asarray(ids)[None], model.embedding.weight.device)  # (1, T)
+    array = np.asarray(ids)
+    new = to_device(array.reshape(-1, array.shape[-1]), model.embedding.weight.device)  # (B, T)
+    together = max(1, PREFILL // len(new))
     with no_grad():
-        for start in range(0, new.shape[1], PREFILL):
-            hidden = model.hidden(new[:, start : start + PREFILL], cache=cache)  # (1, t, C)
-        logits = model.logits(hidden[:, -1])  # (1, V)
-    numbers = to_numpy(logits.data)[0].astype(np.float64)  # (V,)
+        for start in range(0, new.shape[1], together):
+            hidden = model.hidden(new[:, start : start + together], cache=cache)  # (B, t, C)
+        logits = model.logits(hidden[:, -1])  # (B, V)
+    numbers = to_numpy(logits.data).astype(np.float64)  # (B, V)
     if not np.isfinite(numbers).all():
         raise InputError(
             "the model's logits are not numbers (NaN or infinite): its training has diverged. Load an earlier "
             "checkpoint, or train again with a lower learning rate."
         )
-    return F.log_softmax(numbers)
+    return F.log_softmax(numbers).reshape(*array.shape[:-1], -1)  # (V,) or (B, V)
+
+
+def check_max_tokens(max_tokens: int) -> None:
+    """Raise InputError unless a text can be of that many tokens."""
+    if max_tokens < 0:
+        raise InputError(f"max_tokens must be at least 0, it was {max_tokens}.")
 
 
 def checked_ids(model: Transformer, ids: Sequence[int] | np.ndarray) -> list[int]:

@@ -1,66 +1,95 @@
 """From ids to text while they come: whole characters only, and nothing of a stop string.
 
-    ids --whole_characters--> pieces of text --until_stop--> pieces that may be shown
+    id --StreamDecoder--> the characters it completes --StopFinder--> what may be shown
+
+A stop string may begin in the middle of one token and end in the middle of another, and so may a character.
 
 Comes before: `text.streaming`, which keeps the bytes of unfinished characters; `generate`, which draws the ids.
-Comes after: `language_model` and the terminal.
+Comes after: `written`, which keeps the probabilities too.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.text.streaming import StreamDecoder
 from tinygrad_llm.text.tokenizer import Tokenizer
 
 
-def whole_characters(ids: Iterable[int], tokenizer: Tokenizer) -> Iterator[str]:
-    """The text of `ids`, piece by piece; joined, it is their text, less a character that they end in the middle of.
-
-    >>> tokenizer = Tokenizer.train("", vocab_size=256)
-    >>> list(whole_characters("é!".encode(), tokenizer))
-    ['é', '!']
-    """
-    decoder = StreamDecoder(tokenizer)
-    for token in ids:
-        if piece := decoder.push(token):
-            yield piece
-
-
-def until_stop(pieces: Iterable[str], stop: str | Sequence[str]) -> Iterator[str]:
-    """The text of `pieces` up to the first stop string, which is not given out.
+class StopFinder:
+    """Lets text through up to the first stop string, which is not given out.
 
     The first is the one that is complete first, reading character by character; how the text is cut into pieces makes
     no difference. What may be the beginning of a stop string is held back until it is known not to be one.
+
+    stop: one string or several. found: whether one of them has come; then the text is at its end.
     Raises InputError for an empty stop string.
 
-    >>> list(until_stop(["To be, ", "or no", "t to", " be"], stop=["not"]))
-    ['To be, ', 'or ']
+    >>> finder = StopFinder(["not"])
+    >>> [finder.push(piece) for piece in ("To be, ", "or no", "t to", " be")], finder.found
+    (['To be, ', 'or ', '', ''], True)
     """
-    stops = [stop] if isinstance(stop, str) else list(stop)
-    if not all(isinstance(s, str) and s for s in stops):
-        raise InputError(f"stop must be strings of at least one character, it was {stop!r}.")
-    return _until_stop(pieces, stops)
+
+    def __init__(self, stop: str | Sequence[str]) -> None:
+        self._stops = [stop] if isinstance(stop, str) else list(stop)
+        if not all(isinstance(s, str) and s for s in self._stops):
+            raise InputError(f"stop must be strings of at least one character, it was {stop!r}.")
+        self._waiting = ""
+        self.found = False
+
+    def push(self, piece: str) -> str:
+        """What may be shown now that `piece` has come, maybe nothing."""
+        if self.found:
+            return ""
+        waiting = self._waiting + piece
+        ends = [(start + len(s), start) for s in self._stops if (start := waiting.find(s)) >= 0]
+        if ends:
+            self.found = True
+            _, safe = min(ends)
+            self._waiting = ""
+        else:
+            safe = len(waiting) - max((overlap(waiting, s) for s in self._stops), default=0)
+            self._waiting = waiting[safe:]
+        return waiting[:safe]
+
+    def finish(self) -> str:
+        """What was held back, now that nothing more comes."""
+        rest, self._waiting = self._waiting, ""
+        return rest
 
 
-def _until_stop(pieces: Iterable[str], stops: list[str]) -> Iterator[str]:
-    waiting = ""
-    for piece in pieces:
-        waiting += piece
-        found = [(start + len(s), start) for s in stops if (start := waiting.find(s)) >= 0]
-        if found:
-            _, start = min(found)
-            if start:
-                yield waiting[:start]
-            return
-        safe = len(waiting) - max((_overlap(waiting, s) for s in stops), default=0)
-        if safe:
-            yield waiting[:safe]
-            waiting = waiting[safe:]
-    if waiting:
-        yield waiting
+def overlap(text: str, stop: str) -> int:
+    """How many characters at the end of `text` are a beginning of `stop`, but not all of it.
 
-
-def _overlap(text: str, stop: str) -> int:
-    """How many characters at the end of `text` are a beginning of `stop`, but not all of it."""
+    >>> overlap("to be, or n", "not")
+    1
+    """
     longest = min(len(stop) - 1, len(text))
     return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)
+
+
+class TextStream:
+    """The text of ids that go on after a prompt, as far as it may be shown.
+
+    A character that the ids end in the middle of is never shown.
+
+    >>> tokenizer = Tokenizer.train("", vocab_size=256)
+    >>> stream = TextStream(tokenizer, stop="!")
+    >>> [stream.push(token) for token in "é!".encode()], stream.stopped
+    (['', 'é', ''], True)
+    """
+
+    def __init__(self, tokenizer: Tokenizer, stop: str | Sequence[str] = ()) -> None:
+        self._decoder, self._finder = StreamDecoder(tokenizer), StopFinder(stop)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop string has come; then the text is at its end."""
+        return self._finder.found
+
+    def push(self, token: int) -> str:
+        """What may be shown now that `token` has come, maybe nothing."""
+        return self._finder.push(self._decoder.push(token))
+
+    def finish(self) -> str:
+        """What was held back because it might have become a stop string."""
+        return self._finder.finish()
