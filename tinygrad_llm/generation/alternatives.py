@@ -1,0 +1,92 @@
+"""What else could it have said? For each token of a text, the other tokens that might have stood there.
+
+    ids (T,) -> for each token after the first: its log p, its rank, and the most probable others
+
+Comes before: `scoring`, which gives the log p alone; `generate`, which has the distributions at hand while it writes.
+Comes after: `pictures.alternatives`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tinygrad_llm.autograd import no_grad
+from tinygrad_llm.backend import to_device, to_numpy
+from tinygrad_llm.errors import InputError
+from tinygrad_llm.generation.generate import Drawn
+from tinygrad_llm.generation.samplers import ranked
+from tinygrad_llm.generation.scoring import LOGITS_BYTES, window_starts
+from tinygrad_llm.nn import functional as F
+from tinygrad_llm.nn.transformer import Transformer
+
+COUNT = 5  # others, unless asked for more
+
+
+class Choice(NamedTuple):
+    """A token where it stands, and what else might have stood there.
+
+    log_p: in nats. rank: 1 when no token was more probable. others: (token, log p) of the most probable other ones,
+    the best first.
+    """
+
+    token: int
+    log_p: float
+    rank: int
+    others: tuple[tuple[int, float], ...]
+
+
+def text_alternatives(model: Transformer, ids: Sequence[int] | np.ndarray, count: int = COUNT) -> list[Choice]:
+    """The choices that were made at tokens 1 … T-1 of a text: ids (T,) -> T-1 of them.
+
+    A text longer than the context is read in windows, as in `scoring.score_tokens`.
+    Raises InputError when there are less than two ids: the first one has nothing before it.
+    """
+    ids = np.asarray(ids)
+    if len(ids) < 2:
+        raise InputError(
+            f"text_alternatives: ids holds {len(ids)} tokens; at least 2 are needed, the first had no choice."
+        )
+    check_count(count)
+    distributions = text_distributions(model, ids[:-1])
+    return [choice(log_p, token, count) for log_p, token in zip(distributions, ids[1:].tolist(), strict=True)]
+
+
+def drawn_alternatives(drawn: Iterable[Drawn], count: int = COUNT, sampled: bool = False) -> list[Choice]:
+    """The same of a text while it is drawn, at no extra cost. sampled: as the sampler saw it, not as the model said."""
+    check_count(count)
+    return [choice(one.sampled_log_p if sampled else one.log_p, one.token, count) for one in drawn]
+
+
+def choice(log_p: np.ndarray, token: int, count: int) -> Choice:
+    """What `token` was chosen from: log_p (V,). Tokens that could not have come are no alternatives."""
+    best = [i for i in ranked(log_p, count + 1).tolist() if i != token and log_p[i] > -np.inf]
+    others = tuple((i, float(log_p[i])) for i in best[:count])
+    return Choice(token, float(log_p[token]), 1 + int(np.count_nonzero(log_p > log_p[token])), others)
+
+
+def text_distributions(model: Transformer, ids: np.ndarray) -> Iterator[np.ndarray]:
+    """log p of every possible token after each token of a text: ids (T,) -> T times (V,), float64, on the host.
+
+    One at a time: for a large vocabulary all of them together are far larger than the model.
+    """
+    context, device = model.config.context, model.embedding.weight.device
+    together = max(1, LOGITS_BYTES // (4 * model.config.vocab_size))
+    done = 0
+    for start in window_starts(len(ids), context).tolist():
+        window = ids[start : start + context]  # (t,)
+        with no_grad():
+            hidden = model.hidden(to_device(window[None], device))[0, done - start :]  # (n, C), what is not done yet
+        for first in range(0, hidden.shape[0], together):
+            with no_grad():  # closed again before anything is given out: what the reader computes is recorded
+                logits = to_numpy(model.logits(hidden[first : first + together]).data)  # (n, V)
+            for row in logits:
+                yield F.log_softmax(row.astype(np.float64))
+        done = start + len(window)
+
+
+def check_count(count: int) -> None:
+    if count < 1:
+        raise InputError(f"count must be at least 1, it was {count}.")

@@ -1,0 +1,107 @@
+"""The tree of continuations: not one text that the model might write but the likeliest of all of them, with their odds.
+
+At each node stand the most probable next tokens, and from each of those it goes on. The probability of a path is the
+product of its steps, and what is not shown is added up, so that the leaves and the rest are 1 together.
+
+Comes before: `continuations`. Comes after: `pictures.tree`, which draws it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tinygrad_llm.errors import InputError
+from tinygrad_llm.generation.cache import GrowingCache
+from tinygrad_llm.generation.continuations import checked_prompt
+from tinygrad_llm.generation.generate import next_log_probabilities
+from tinygrad_llm.generation.samplers import Chain, Stage, ranked
+from tinygrad_llm.nn.transformer import Transformer
+
+TOGETHER = 8  # nodes that are read in one batch; each needs a copy of the cache
+
+
+@dataclass
+class Node:
+    """A token that may come, after those on the way from the root.
+
+    token: its id; the root has None. log_p: of the token, given all before it. path_log_p: of all tokens from the root
+    to here. children: the likeliest tokens after it, the best first; empty where the tree was cut. others: how many
+    more tokens may follow. others_p: their probability together, given all before; children and others are 1 together.
+    ended: whether the token is one that ends the text.
+    """
+
+    token: int | None
+    log_p: float
+    path_log_p: float
+    ended: bool = False
+    children: list[Node] = field(default_factory=list)
+    others: int = 0
+    others_p: float = 0.0
+
+    def walk(self, path: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], Node]]:
+        """Every node with the tokens from the root to it, parents before children."""
+        here = path if self.token is None else (*path, self.token)
+        yield here, self
+        for child in self.children:
+            yield from child.walk(here)
+
+
+def continuation_tree(
+    model: Transformer,
+    ids: Sequence[int] | np.ndarray,
+    depth: int = 4,
+    branches: int = 3,
+    *,
+    mass: float = 0.9,
+    least: float = 0.01,
+    sampler: Stage | None = None,
+    stop_tokens: Collection[int] = (),
+) -> Node:
+    """The likeliest continuations of `ids`, up to `depth` tokens, as a tree; its root stands for the text so far.
+
+    branches: the most children of a node. mass: no more of them once they have this probability together.
+    least: a path less probable than this is not followed any further, so there are at most 1 / least at each depth.
+    sampler: changes the distributions first; the probabilities are then those of what would be drawn.
+    stop_tokens: nothing follows them.
+
+    Raises InputError for a text that does not fit in the context together with depth.
+    """
+    if depth < 1 or branches < 1:
+        raise InputError(f"depth and branches must be at least 1, they were {depth} and {branches}.")
+    if not 0.0 < mass <= 1.0 or not 0.0 < least <= 1.0:
+        raise InputError(f"mass and least must be above 0 and at most 1, they were {mass} and {least}.")
+    text, sampler = checked_prompt(model, ids, depth), Chain() if sampler is None else sampler
+    cache, root = GrowingCache(model.config), Node(None, 0.0, 0.0)
+    log_p = next_log_probabilities(model, text, cache)  # (V,)
+    grow(root, sampler(log_p, text), branches, mass, stop_tokens)
+    for _ in range(1, depth):
+        leaves = [
+            (path, node)
+            for path, node in root.walk()
+            if not node.children and not node.ended and node.path_log_p >= math.log(least)
+        ]
+        for start in range(0, len(leaves), TOGETHER):
+            some = leaves[start : start + TOGETHER]
+            # All of them are of the same length. They are read from the end of the text on: a few tokens each.
+            paths = np.array([path for path, _ in some])  # (B, T)
+            rows = next_log_probabilities(model, paths, cache.repeat(len(some)))  # (B, V)
+            for (path, node), row in zip(some, rows, strict=True):
+                grow(node, sampler(row, [*text, *path]), branches, mass, stop_tokens)
+    return root
+
+
+def grow(node: Node, log_p: np.ndarray, branches: int, mass: float, stop_tokens: Collection[int]) -> None:
+    """Give a node its children: the most probable tokens of log_p (V,)."""
+    best = ranked(log_p, branches)
+    together = np.exp(log_p[best]).cumsum()
+    shown = best[: np.searchsorted(together, mass) + 1]
+    shown = shown[log_p[shown] > -np.inf]
+    for token in shown.tolist():
+        step = float(log_p[token])
+        node.children.append(Node(token, step, node.path_log_p + step, ended=token in stop_tokens))
+    rest = np.delete(log_p, shown)
+    node.others, node.others_p = int(np.count_nonzero(rest > -np.inf)), float(np.exp(rest).sum())
