@@ -31,7 +31,7 @@ def test_a_text_that_fits_is_seen_whole(model, length):
 def test_in_a_longer_text_each_token_is_seen_in_the_first_window_that_holds_it(
     model, length, windows_at_once, monkeypatch
 ):
-    monkeypatch.setattr(scoring, "LOGITS_BYTES", 4 * 50 * 16 * windows_at_once)
+    monkeypatch.setattr(scoring, "READ", 16 * windows_at_once)
     ids = text(length)
     starts = [*range(0, length - 1 - 16, 8), length - 1 - 16]
     expected = []
@@ -40,6 +40,19 @@ def test_in_a_longer_text_each_token_is_seen_in_the_first_window_that_holds_it(
         assert target - start >= min(target, 8)  # at least half a context is in view, or all there is
         expected.append(log_p_of_last(model, ids[start : target + 1]))
     assert score_tokens(model, ids) == pytest.approx(expected, abs=1e-10)
+
+
+@pytest.mark.parametrize("read", [1, 3, 7])
+def test_a_long_text_is_read_in_pieces_and_its_logits_are_made_few_at_a_time(make_model, read, monkeypatch):
+    model, ids = make_model("gemma3", context=40), text(30)
+    whole = score_tokens(model, ids)
+    most = []
+    logits = model.logits
+    monkeypatch.setattr(scoring, "READ", read)
+    monkeypatch.setattr(scoring, "LOGITS_BYTES", 4 * 50 * 2)
+    monkeypatch.setattr(model, "logits", lambda hidden: most.append(hidden.shape[1]) or logits(hidden))
+    assert score_tokens(model, ids) == pytest.approx(whole, abs=1e-12)
+    assert max(most) == min(read, 2)
 
 
 def test_a_context_of_one(make_model):

@@ -88,7 +88,7 @@ def _draws(
             # One text has slid on, so all are read again. It is rare: once per half context and text.
             log_p, cache = read_together(model, [texts[row][firsts[row] :] for row in rows])  # (rows, V)
         else:
-            log_p = next_log_probabilities(model, [[texts[row][-1]] for row in rows], cache)  # (rows, V)
+            log_p = next_log_probabilities(model, np.array([texts[row][-1:] for row in rows]), cache)  # (rows, V)
         going_on = []  # places in `rows`
         for place, row in enumerate(rows):
             sampled_log_p = samplers[row](log_p[place], texts[row])  # (V,)

@@ -14,10 +14,12 @@ import numpy as np
 from tinygrad_llm.autograd import no_grad
 from tinygrad_llm.backend import to_device
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.generation.cache import GrowingCache
 from tinygrad_llm.nn import functional as F
 from tinygrad_llm.nn.transformer import Transformer
 
-LOGITS_BYTES = 64_000_000  # windows are read together as long as their logits take no more than this
+LOGITS_BYTES = 64_000_000  # what the logits that are there at the same time may take
+READ = 2048  # tokens that are read at once
 
 
 def score_tokens(model: Transformer, ids: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -34,7 +36,7 @@ def score_tokens(model: Transformer, ids: Sequence[int] | np.ndarray) -> np.ndar
     inputs, targets = ids[:-1], ids[1:]
     starts = window_starts(len(inputs), model.config.context)
     windows = starts[:, None] + np.arange(min(model.config.context, len(inputs)))  # (W, T): positions in the text
-    together = max(1, LOGITS_BYTES // (4 * model.config.vocab_size * windows.shape[1]))
+    together = max(1, READ // windows.shape[1])  # windows that are read at once
     scores = np.empty(len(targets))
     # From the last window to the first: where two overlap, the earlier one is written later and stays.
     for end in range(len(windows), 0, -together):
@@ -52,7 +54,22 @@ def window_starts(length: int, context: int) -> np.ndarray:
 
 
 def token_losses(model: Transformer, inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """-log p(target) of every position, on the host. (B, T), (B, T) -> (B, T)."""
+    """-log p(target) of every position, on the host. (B, T), (B, T) -> (B, T).
+
+    Long texts are read in pieces, and the logits of a piece are made for a few positions at a time: with a vocabulary
+    of a quarter of a million those of a whole text would be larger than the model.
+    """
     device = model.embedding.weight.device
+    B, T = inputs.shape
+    inputs, targets = to_device(inputs, device), to_device(targets, device)
+    losses = np.empty((B, T))
+    piece, few = max(1, READ // B), max(1, LOGITS_BYTES // (4 * model.config.vocab_size * B))
+    cache = None if piece >= T else GrowingCache(model.config)
     with no_grad():
-        return F.token_losses(model(to_device(inputs, device)), to_device(targets, device)).numpy()
+        for start in range(0, T, piece):
+            hidden = model.hidden(inputs[:, start : start + piece], cache=cache)  # (B, t, C)
+            for first in range(0, hidden.shape[1], few):
+                logits = model.logits(hidden[:, first : first + few])  # (B, n, V)
+                here = slice(start + first, start + first + logits.shape[1])
+                losses[:, here] = F.token_losses(logits, targets[:, here]).numpy()
+    return losses
