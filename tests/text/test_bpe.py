@@ -23,9 +23,13 @@ def words_with_any_ranks(draw):
     return word, {pair: rank for rank, pair in enumerate(draw(st.permutations(pairs)))}
 
 
+def spelled(word, ranks):
+    return bpe.merge(bpe.single_bytes(word), ranks)
+
+
 def test_the_examples_in_the_docstrings():
     failed, tried = doctest.testmod(bpe)
-    assert tried >= 3 and not failed
+    assert tried >= 4 and not failed
 
 
 @given(word_counts, st.integers(0, 40))
@@ -42,10 +46,10 @@ def test_the_order_of_the_words_does_not_matter(words):
 def test_trained_to_the_end_every_word_is_one_token_and_no_token_is_made_twice(words):
     merges = bpe.train(words, 10_000)
     ranks = {pair: rank for rank, pair in enumerate(merges)}
-    assert all(bpe.merge(word, ranks) == [word] for word in words if word)
+    assert all(spelled(word, ranks) == [word] for word in words if word)
     made = [left + right for left, right in merges]
     assert len(set(made)) == len(made)
-    assert all(bpe.merge(token, ranks) == [token] for token in made)
+    assert all(spelled(token, ranks) == [token] for token in made)
 
 
 def test_the_most_frequent_pair_is_merged_first():
@@ -87,20 +91,20 @@ def test_training_ends_when_nothing_is_left_to_merge():
 @given(some_words, word_counts)
 def test_merging_is_the_last_of_the_merge_steps_with_trained_ranks(word, words):
     ranks = {pair: rank for rank, pair in enumerate(bpe.train(words, 30))}
-    assert bpe.merge(word, ranks) == bpe.merge_steps(word, ranks)[-1]
+    assert spelled(word, ranks) == bpe.merge_steps(bpe.single_bytes(word), ranks)[-1]
 
 
 @given(words_with_any_ranks())
 @example((b"abcd", {(b"b", b"c"): 0, (b"a", b"b"): 1, (b"bc", b"d"): 2, (b"a", b"bc"): 3}))
 def test_merging_is_the_last_of_the_merge_steps_with_any_ranks(word_and_ranks):
     word, ranks = word_and_ranks
-    assert bpe.merge(word, ranks) == bpe.merge_steps(word, ranks)[-1]
+    assert spelled(word, ranks) == bpe.merge_steps(bpe.single_bytes(word), ranks)[-1]
 
 
 @given(some_words, word_counts)
 def test_each_merge_step_joins_two_neighbours(word, words):
     ranks = {pair: rank for rank, pair in enumerate(bpe.train(words, 30))}
-    steps = bpe.merge_steps(word, ranks)
+    steps = bpe.merge_steps(bpe.single_bytes(word), ranks)
     assert steps[0] == [bytes([byte]) for byte in word]
     for before, after in zip(steps, steps[1:], strict=False):
         assert len(after) == len(before) - 1
@@ -114,4 +118,37 @@ def test_each_merge_step_joins_two_neighbours(word, words):
 
 def test_a_page_of_one_sign_is_merged_as_a_short_run_is():
     ranks = {(b"-" * 2**n, b"-" * 2**n): n for n in range(6)}
-    assert bpe.merge(b"-" * 100_003, ranks) == [b"-" * 64] * 1562 + [b"-" * 32, b"--", b"-"]
+    assert spelled(b"-" * 100_003, ranks) == [b"-" * 64] * 1562 + [b"-" * 32, b"--", b"-"]
+
+
+# -- merges from an order of tokens --------------------------------------------------------------------------
+
+
+def merge_by_order(spelling, order):
+    """What SentencePiece does, said plainly: join the neighbours that make the first token in the order."""
+    while True:
+        places = [
+            (order.index(a + b), -len(a), i) for i, (a, b) in enumerate(itertools.pairwise(spelling)) if a + b in order
+        ]
+        if not places:
+            return spelling
+        i = min(places)[2]
+        spelling = [*spelling[:i], spelling[i] + spelling[i + 1], *spelling[i + 2 :]]
+
+
+@given(
+    st.text("abc", max_size=12).map(str.encode),
+    st.lists(st.text("abc", min_size=2, max_size=5).map(str.encode), unique=True, max_size=25),
+)
+def test_implied_merges_spell_as_the_order_of_the_tokens_says(word, longer):
+    order = [*longer, b"a", b"b", b"c"]
+    ranks = {pair: rank for rank, pair in enumerate(bpe.implied_merges(order))}
+    assert spelled(word, ranks) == merge_by_order(bpe.single_bytes(word), order)
+
+
+@given(st.lists(st.text("aé漢", min_size=1, max_size=4).map(str.encode), unique=True))
+def test_implied_merges_are_all_pairs_that_make_a_token(tokens):
+    pairs = list(bpe.implied_merges(tokens))
+    assert set(pairs) == {(a, b) for a in tokens for b in tokens if a + b in tokens}
+    assert len(set(pairs)) == len(pairs)
+    assert sorted(pairs, key=lambda pair: (tokens.index(pair[0] + pair[1]), -len(pair[0]))) == pairs

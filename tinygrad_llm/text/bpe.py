@@ -12,7 +12,11 @@ a token is nothing but its bytes. That is enough, because training never makes t
 As long as both ends of a string are edges of tokens, what lies between is merged as if it stood alone; so at
 any moment it is cut in one way only, and once it is a token it is never cut again.
 
-Left out on purpose: a lower limit on counts, dropout of merges, scores (SentencePiece), parallel counting.
+Applying merges does not care where they came from or what a spelling starts from: SentencePiece-style tokenizers
+start from characters (`spelling.py`), and some of their files have no merges but an order of tokens, from which
+`implied_merges` makes them.
+
+Left out on purpose: a lower limit on counts, dropout of merges, parallel counting.
 
 Sources: Gage 1994, "A New Algorithm for Data Compression"; Sennrich, Haddow and Birch 2016, "Neural Machine
 Translation of Rare Words with Subword Units", algorithm 1; Radford et al. 2019, "Language Models are
@@ -21,7 +25,7 @@ Unsupervised Multitask Learners", section 2.2, for bytes in place of characters.
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 Pair = tuple[bytes, bytes]
@@ -175,17 +179,18 @@ def _falling(token: bytes) -> str:
 # -- spelling a word with the merges -------------------------------------------------------------------------
 
 
-def merge_steps(word: bytes, ranks: Mapping[Pair, int]) -> list[list[bytes]]:
-    """The story of one word: every spelling from single bytes to the last. It is the definition of `merge`.
+def merge_steps(spelling: Sequence[bytes], ranks: Mapping[Pair, int]) -> list[list[bytes]]:
+    """The story of one word: every spelling from the first to the last. It is the definition of `merge`.
 
     `ranks` says how early each pair was learned. Each step merges the leftmost pair of least rank.
 
-    >>> for spelling in merge_steps(b"hugs", {(b"u", b"g"): 0, (b"h", b"ug"): 1}): print(spelling)
+    >>> ranks = {(b"u", b"g"): 0, (b"h", b"ug"): 1}
+    >>> for spelling in merge_steps(single_bytes(b"hugs"), ranks): print(spelling)
     [b'h', b'u', b'g', b's']
     [b'h', b'ug', b's']
     [b'hug', b's']
     """
-    steps = [single_bytes(word)]
+    steps = [list(spelling)]
     while True:
         spelling = steps[-1]
         places = [(ranks[pair], i) for i, pair in enumerate(pairwise(spelling)) if pair in ranks]
@@ -195,15 +200,15 @@ def merge_steps(word: bytes, ranks: Mapping[Pair, int]) -> list[list[bytes]]:
         steps.append([*spelling[:i], spelling[i] + spelling[i + 1], *spelling[i + 2 :]])
 
 
-def merge(word: bytes, ranks: Mapping[Pair, int]) -> list[bytes]:
-    """Spell `word` with the tokens that `ranks` makes: the last line of `merge_steps`.
+def merge(spelling: Sequence[bytes], ranks: Mapping[Pair, int]) -> list[bytes]:
+    """Spell a word, given from what to start, with the tokens that `ranks` makes: the last line of `merge_steps`.
 
-    Takes O(n log n) steps for n bytes, because a "word" may well be a page of dashes: a heap holds the places
-    where a merge is possible, and links to both neighbours stand in for a list that would have to close its
-    gaps.
+    Takes O(n log n) steps for n tokens to start from, because a "word" may well be a page of dashes: a heap holds
+    the places where a merge is possible, and links to both neighbours stand in for a list that would have to close
+    its gaps.
     """
-    n = len(word)
-    tokens = single_bytes(word)
+    n = len(spelling)
+    tokens = list(spelling)
     before = list(range(-1, n - 1))
     after = list(range(1, n + 1))
     heap = [(ranks[pair], i) for i, pair in enumerate(pairwise(tokens)) if pair in ranks]
@@ -228,3 +233,28 @@ def merge(word: bytes, ranks: Mapping[Pair, int]) -> list[bytes]:
             if rank_left is not None:
                 heapq.heappush(heap, (rank_left, h))
     return [token for token in tokens if token]
+
+
+# -- merges from an order of tokens --------------------------------------------------------------------------
+
+
+def implied_merges(tokens: Iterable[bytes]) -> Iterator[Pair]:
+    """All pairs that make one of `tokens` out of two others; pairs that make an earlier token come first.
+
+    A SentencePiece model keeps no merges but a score for each token, and joins two neighbours whenever the result is
+    a token, the best score first. So its merges are these, for its tokens in the order of falling scores. Several
+    pairs may make the same token; then the one with the longest left part comes first.
+
+    >>> list(implied_merges([b"ab", b"abc", b"bc", b"a", b"b", b"c"]))
+    [(b'a', b'b'), (b'ab', b'c'), (b'a', b'bc'), (b'b', b'c')]
+
+    Source: Kudo and Richardson 2018, "SentencePiece", section 3.1, for merging by a priority queue. SentencePiece
+    takes the leftmost of two pairs that make the same token; the order here, with which a list of merges can say the
+    same for nearly every text, is that of Hugging Face's conversion of such models.
+    """
+    known = {token: token for token in tokens}  # the same object in every pair saves half the memory
+    for token in known:
+        for cut in range(len(token) - 1, 0, -1):
+            left = known.get(token[:cut])
+            if left is not None and (right := known.get(token[cut:])) is not None:
+                yield left, right

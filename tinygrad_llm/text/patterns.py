@@ -34,6 +34,22 @@ GPT4 = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
+# As GPT-4's, but every digit alone. Source: tokenizer.json of Qwen 2.
+QWEN2 = GPT4.replace(r"\p{N}{1,3}", r"\p{N}")
+
+# As GPT-4's, but: a word ends where a small letter is followed by a capital, accents belong to the word, contractions
+# stay with it, slashes count with the line ends. Source: o200k_base of tiktoken.
+_SIGN = r"[^\r\n\p{L}\p{N}]?"
+_CAPITAL, _SMALL = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+_CONTRACTION = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+GPT4O = (
+    rf"{_SIGN}{_CAPITAL}*{_SMALL}+{_CONTRACTION}|{_SIGN}{_CAPITAL}+{_SMALL}*{_CONTRACTION}"
+    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+# As GPT-4o's, but contractions apart and every digit alone. Source: tokenizer.json of Mistral Nemo.
+TEKKEN = GPT4O.replace(_CONTRACTION, "").replace(r"\p{N}{1,3}", r"\p{N}")
+
 # Every digit alone; every run of digits alone.
 ONE_DIGIT = r"\p{N}"
 DIGITS = r"\p{N}+"

@@ -5,41 +5,48 @@
 The ids of a tokenizer trained here are in the natural order: the 256 bytes first, the id being the byte's
 value; then the merges in the order in which they were learned; then the special tokens. So a byte needs no
 table, the id of a merge minus 256 is its rank, and a smaller vocabulary is the beginning of a larger one. A
-tokenizer that was loaded keeps the ids of its file.
+tokenizer that was loaded keeps the ids of its file. It may also cut and spell in another way (`spelling.py`).
 
 Text never becomes a special token by accident: "<|endoftext|>" in what a user wrote is thirteen ordinary
-characters, unless the caller allows it by name.
+characters, unless the caller allows it by name. Added tokens that are not special ("<think>" of Qwen 3) are found
+in any text.
 
 Before this: `bpe.py` learns and applies the merges, `tokenizer_json.py` is the file. After this:
-`streaming.py` decodes id by id, `corpus.py` and `batches.py` turn ids into training data.
+`streaming.py` decodes id by id, `chat.py` encodes conversations, `corpus.py` and `batches.py` turn ids into
+training data.
 
-Left out on purpose: padding, truncation, begin-of-text tokens. Who builds a batch or a prompt does that.
+Left out on purpose: padding, truncation, putting `begin_of_text` in front. Who builds a batch or a prompt does
+that.
 """
 
-import unicodedata
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import regex
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.files import atomic_write_bytes, read_text
 from tinygrad_llm.text import bpe, tokenizer_json
 from tinygrad_llm.text.patterns import Splitter, named_pattern
-from tinygrad_llm.text.tokenizer_json import TokenizerConfig
+from tinygrad_llm.text.spelling import SPACE_SIGN, ByteLevelSpelling, SentencePieceSpelling, Spelling
+from tinygrad_llm.text.tokenizer_config import TokenizerConfig
 
 BYTES = 256
-END_OF_TEXT_NAMES = ("<|endoftext|>", "<|end_of_text|>")
+# Where a file does not say which token it is: the usual names, the most usual first.
+END_OF_TEXT_NAMES = ("<|endoftext|>", "<|end_of_text|>", "<eos>", "</s>", "<|im_end|>")
+END_OF_TURN_NAMES = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>")
 
 
 class Tokenizer:
-    """Byte-level BPE with the vocabulary, merges, split patterns and special tokens of `config`.
+    """Byte pair encoding with the vocabulary, merges, split patterns and special tokens of `config`.
 
-    Made by `Tokenizer.train` or `Tokenizer.load`. Every text that UTF-8 can write is encoded, and decoding
-    gives it back: `tokenizer.decode(tokenizer.encode(text)) == text`. Two exceptions belong to files of other
-    models: some normalise text first (Qwen: NFC), and some lack tokens for rare bytes (SmolLM2).
+    Made by `Tokenizer.train`, `Tokenizer.load` or `tokenizer_from_gguf`. Every text that UTF-8 can write is
+    encoded, and decoding gives it back: `tokenizer.decode(tokenizer.encode(text)) == text`. Three exceptions belong
+    to files of other models: some normalise text first (Qwen: NFC), some lack tokens for rare bytes (SmolLM2), and
+    in a SentencePiece-style one (Llama 2, Gemma) the character "▁" is a space.
 
     >>> tokenizer = Tokenizer.train("the cat, the hat, the bat", vocab_size=260)
     >>> tokenizer.tokens("the rat")
@@ -48,10 +55,11 @@ class Tokenizer:
 
     def __init__(self, config: TokenizerConfig) -> None:
         self.config = config
-        self._split = Splitter(config.patterns)
+        sentencepiece = config.byte_tokens is not None
+        self._spelling: Spelling = SentencePieceSpelling(config) if sentencepiece else ByteLevelSpelling(config)
         self._ranks = {pair: rank for rank, pair in enumerate(config.merges)}
-        self._token_of = {i: token for token, i in config.tokens.items()}
-        self._token_of |= {i: name.encode() for name, i in config.special_tokens.items()}
+        self._id_of = {**(config.byte_tokens or {}), **config.tokens}  # a character goes before its byte
+        self._token_of = _tokens_by_id(config)
         self._packed_ids = _Memo(self._encode_piece)
 
     @classmethod
@@ -106,7 +114,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
-        """Read a tokenizer.json: one that `save` wrote, or that of another byte-level BPE model.
+        """Read a tokenizer.json: one that `save` wrote, or that of another model with byte pair encoding.
 
         Raises InputError when the file is missing, damaged or of another kind of tokenizer.
         """
@@ -115,8 +123,9 @@ class Tokenizer:
     def save(self, path: str | Path) -> None:
         """Write everything this tokenizer is to one file, usually called tokenizer.json, for `load`.
 
-        The library `tokenizers` opens the file as well and gives equal ids, with one difference: it finds
-        special tokens in any text, as `encode(text, allowed_special="all")` does here.
+        The library `tokenizers` opens the file as well and gives equal ids, with two differences: it finds
+        special tokens in any text, as `encode(text, allowed_special="all")` does here, and it puts
+        `begin_of_text` in front unless told not to.
         """
         atomic_write_bytes(path, tokenizer_json.to_json(self.config).encode())
 
@@ -133,14 +142,27 @@ class Tokenizer:
         return dict(self.config.special_tokens)
 
     @property
+    def begin_of_text(self) -> int | None:
+        """The id that the model expects in front of every text, or None. `encode` does not put it there."""
+        return self.config.begin_of_text
+
+    @property
     def end_of_text(self) -> int | None:
-        """The id of the token that ends a text, by its usual names, or None if there is none."""
-        ids = (self.config.special_tokens.get(name) for name in END_OF_TEXT_NAMES)
-        return next((i for i in ids if i is not None), None)
+        """The id that ends a text: what the file says, else by its usual names, or None if there is none."""
+        return self._named(self.config.end_of_text, END_OF_TEXT_NAMES)
+
+    @property
+    def end_of_turn(self) -> int | None:
+        """The id that ends an answer of a chat model: what the file says, else by its usual names, or None."""
+        return self._named(self.config.end_of_turn, END_OF_TURN_NAMES)
+
+    def _named(self, known: int | None, names: Sequence[str]) -> int | None:
+        ids = (self.config.special_tokens.get(name) for name in names)
+        return known if known is not None else next((i for i in ids if i is not None), None)
 
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes one id stands for. Raises InputError for an id that is not in the vocabulary."""
-        return self.decode_bytes([token_id])
+        return self._bytes_of([token_id])
 
     def __repr__(self) -> str:
         merges, special = len(self.config.merges), list(self.config.special_tokens)
@@ -164,58 +186,77 @@ class Tokenizer:
         corpus document by document.
         """
         _check_is_text(text)
-        allowed = self._allowed(allowed_special)
-        if not allowed:
-            return self._encode_ordinary(text)
-        # Longest first, so that no name is cut short by another that begins it.
-        names = "|".join(regex.escape(name) for name in sorted(allowed, key=len, reverse=True))
-        parts = regex.split(f"({names})", text)  # ordinary text and special tokens, in turn
-        return np.concatenate(
-            [
-                np.array([allowed[part]], np.int32) if n % 2 else self._encode_ordinary(part)
-                for n, part in enumerate(parts)
-            ]
-        )
+        return self._encode([text], self._allowed(allowed_special))
+
+    def encode_parts(self, parts: Sequence[str | int]) -> list[int]:
+        """The ids of a text whose special tokens are known already: strings are ordinary text, integers are ids.
+
+        So a prompt can be put together from ids of special tokens and from text that nobody has checked. Raises
+        InputError for an id that is not in the vocabulary.
+        """
+        for part in parts:
+            if isinstance(part, str):
+                _check_is_text(part)
+            elif not isinstance(part, int) or part not in self._token_of:
+                raise InputError(f"parts holds {part!r}, which is neither text nor the id of a token.")
+        return self._encode(parts, {}).tolist()
 
     def encode_bytes(self, data: bytes) -> list[int]:
         """The ids of any bytes; `decode_bytes` gives them back. For valid UTF-8, as `encode(data.decode())`.
 
         A byte that is not part of valid UTF-8 counts as punctuation when the text is split.
         """
-        return self._encode_ordinary(data.decode("utf-8", "surrogateescape")).tolist()
+        return self._encode([data.decode("utf-8", "surrogateescape")], {}).tolist()
 
     def tokens(self, text: str, allowed_special: str | Collection[str] = ()) -> list[bytes]:
-        """The tokens of `text` as bytes, to look at. Joined, they are its UTF-8."""
+        """The tokens of `text` as bytes, to look at. Joined, they are its UTF-8 (after `config.space_in_front`)."""
         return [self._token_of[i] for i in self.encode(text, allowed_special)]
 
     def merge_steps(self, word: str) -> list[list[bytes]]:
-        """How one word is put together: every spelling from single bytes to tokens. See `bpe.merge_steps`.
+        """How one word is put together: every spelling from bytes or characters to tokens. See `bpe.merge_steps`.
 
-        Raises InputError when the split pattern cuts `word` into several pieces, which are merged apart.
+        Raises InputError when `word` is cut into several pieces, which are merged apart.
         """
         _check_is_text(word)
-        pieces = self._pieces(word)
+        pieces = self._spelling.pieces(word, at_start=True)
         if len(pieces) != 1:
             raise InputError(f"word={word!r} is cut into the pieces {pieces}. Ask for one of them.")
-        return bpe.merge_steps(pieces[0].encode(), self._ranks)
+        return bpe.merge_steps(self._spelling.symbols(pieces[0]), self._ranks)
 
-    def _pieces(self, text: str) -> list[str]:
-        if self.config.normalization:
-            text = unicodedata.normalize(self.config.normalization, text)
-        return self._split(text)
+    def _encode(self, parts: Sequence[str | int], allowed: dict[str, int]) -> np.ndarray:
+        ids = [
+            np.array([part], np.int32) if isinstance(part, int) else self._encode_ordinary(part, at_start=n == 0)
+            for n, part in enumerate(self._without_names(parts, {**self.config.added_tokens, **allowed}))
+        ]
+        return ids[0] if len(ids) == 1 else np.concatenate([np.array([], np.int32), *ids])
 
-    def _encode_ordinary(self, text: str) -> np.ndarray:
+    def _without_names(self, parts: Sequence[str | int], names: dict[str, int]) -> Sequence[str | int]:
+        """`parts`, with the id of each of `names` in the place of the name."""
+        if not names:
+            return parts
+        find = _finder(frozenset(names))
+        result: list[str | int] = []
+        for part in parts:
+            if isinstance(part, int):
+                result.append(part)
+                continue
+            # split() with the match in a group returns what is between the names and the names, in turn.
+            result += [names[x] if n % 2 else x for n, x in enumerate(find.split(part))]
+        return result
+
+    def _encode_ordinary(self, text: str, at_start: bool) -> np.ndarray:
         # Ids are remembered as packed int32: joining bytes is the fastest way Python has to join sequences.
-        packed = bytearray().join(map(self._packed_ids.__getitem__, self._pieces(text)))
+        packed = bytearray().join(map(self._packed_ids.__getitem__, self._spelling.pieces(text, at_start)))
         return np.frombuffer(packed, np.int32)
 
     def _encode_piece(self, piece: str) -> bytes:
         word = piece.encode("utf-8", "surrogateescape")
-        vocabulary = self.config.tokens
-        whole = self.config.ignore_merges and word in vocabulary
-        spelling = [word] if whole else bpe.merge(word, self._ranks)
+        if self.config.ignore_merges and word in self.config.tokens:
+            spelling = [word]
+        else:
+            spelling = bpe.merge(self._spelling.symbols(piece), self._ranks)
         try:
-            return np.array([vocabulary[token] for token in spelling], np.int32).tobytes()
+            return np.array([self._id_of[token] for token in spelling], np.int32).tobytes()
         except KeyError as error:
             raise InputError(
                 f"This tokenizer has no token for the byte {error.args[0]!r}, which is part of {piece!r}. "
@@ -236,7 +277,7 @@ class Tokenizer:
     # -- ids to text -----------------------------------------------------------------------------------------
 
     def decode(self, ids: Sequence[int] | np.ndarray, errors: str = "replace") -> str:
-        """The text of `ids`. Special tokens are written out by name.
+        """The text of `ids`. Special tokens are written out by name. See `decode_bytes` for a space in front.
 
         Ids need not end on a whole character: with errors="replace" bytes that are not UTF-8 become U+FFFD,
         with "strict" they raise UnicodeDecodeError. Raises InputError for an id that is not in the
@@ -245,7 +286,14 @@ class Tokenizer:
         return self.decode_bytes(ids).decode("utf-8", errors)
 
     def decode_bytes(self, ids: Sequence[int] | np.ndarray) -> bytes:
-        """The bytes of `ids`, valid UTF-8 or not. Raises InputError for an id not in the vocabulary."""
+        """The bytes of `ids`, valid UTF-8 or not. Raises InputError for an id not in the vocabulary.
+
+        Where encoding puts a space in front of a text (`config.space_in_front`), decoding takes one away.
+        """
+        data = self._bytes_of(ids)
+        return data.removeprefix(b" ") if self.config.space_in_front != "never" else data
+
+    def _bytes_of(self, ids: Sequence[int] | np.ndarray) -> bytes:
         try:
             return b"".join([self._token_of[i] for i in _id_list(ids)])
         except KeyError as error:
@@ -274,6 +322,21 @@ class _Memo(dict[str, bytes]):
                 self.clear()
             self[key] = value
         return value
+
+
+def _tokens_by_id(config: TokenizerConfig) -> dict[int, bytes]:
+    token_of = {i: token for token, i in config.tokens.items()}
+    token_of |= {i: byte for byte, i in (config.byte_tokens or {}).items()}
+    for name, i in [*config.special_tokens.items(), *config.added_tokens.items()]:
+        # In the names of a SentencePiece-style file, as in its tokens, "▁" is a space.
+        token_of[i] = (name if config.byte_tokens is None else name.replace(SPACE_SIGN, " ")).encode()
+    return token_of
+
+
+@lru_cache(maxsize=64)
+def _finder(names: frozenset[str]) -> re.Pattern[str]:
+    # Longest first, so that no name is cut short by another that begins it.
+    return re.compile("(" + "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)) + ")")
 
 
 def _count_words(texts: Iterable[str], split: Splitter) -> dict[bytes, int]:

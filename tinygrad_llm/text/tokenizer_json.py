@@ -1,46 +1,32 @@
 """`tokenizer.json`: the one file that says everything about a tokenizer, and the only source of truth.
 
-It is the format of Hugging Face's library `tokenizers`, so a tokenizer trained here opens there with equal
-ids, and files in the form of GPT-2, Llama 3, Qwen 2 and 3 or SmolLM2 open here. JSON holds text and tokens
-are bytes, so GPT-2's alphabet writes each byte as one visible character: the space is "Ġ", the line end "Ċ".
+It is the format of Hugging Face's library `tokenizers`, so a tokenizer trained here opens there with equal ids, and
+files in the form of GPT-2, GPT-4, Llama 2 and 3, Mistral, Qwen 2 and 3, SmolLM2 or Gemma open here. JSON holds text and
+tokens are bytes. In a byte-level file GPT-2's alphabet writes each byte as one visible character: the space is "Ġ", the
+line end "Ċ". In a SentencePiece-style file a token is its text, with "▁" for the space, and a byte is "<0x0A>".
 
-Before this: `patterns.py` and `bpe.py`, whose results the file keeps. After this: `tokenizer.py` uses them.
+Before this: `patterns.py` and `bpe.py`, whose results the file keeps in a `tokenizer_config.py`. After this:
+`tokenizer.py` uses them.
 
-Left out on purpose: everything that is not byte-level BPE (WordPiece, Unigram, SentencePiece-style BPE),
-which is refused by name; the post-processor, which puts a begin-of-text token in front (that is up to who
-builds a prompt); and the flags of added tokens: all of them are special tokens here, and are saved as such.
+What the format has no place for, the tokens that end a text and a turn, stands among the special tokens of the
+post-processor, under names that its template does not use.
+
+Left out on purpose: WordPiece and Unigram models, and options that no file of the families above asks for. Both are
+refused by name. Also what a post-processor puts behind a text, and the flags of added tokens but `special`.
 
 Source: files written by `tokenizers` 0.23, and its documentation.
 """
 
 import itertools
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, get_args
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.text.bpe import Pair
 from tinygrad_llm.text.patterns import DIGITS, GPT2, ONE_DIGIT
-
-Normalization = Literal["NFC", "NFD", "NFKC", "NFKD"]
-
-
-@dataclass(frozen=True)
-class TokenizerConfig:
-    """Everything that decides which ids a text becomes.
-
-    Ranks and ids are separate things: ranks are the order of `merges`, ids are whatever `tokens` says, in any
-    order and with gaps. A vocabulary may lack single bytes (SmolLM2 has no tokens for bytes it never saw);
-    text with such a byte cannot be encoded.
-    """
-
-    tokens: Mapping[bytes, int]  # token -> id
-    merges: tuple[Pair, ...]  # the earlier, the stronger
-    patterns: tuple[str, ...]  # regular expressions, applied one after the other
-    special_tokens: Mapping[str, int]  # name -> id
-    normalization: Normalization | None = None  # a Unicode normal form, applied to text before it is split
-    ignore_merges: bool = False  # a piece that is itself a token is taken whole, whatever the merges say
+from tinygrad_llm.text.spelling import SPACE_SIGN
+from tinygrad_llm.text.tokenizer_config import Normalization, SpaceInFront, TokenizerConfig, check_config
 
 
 def byte_alphabet() -> list[str]:
@@ -60,18 +46,40 @@ def byte_alphabet() -> list[str]:
 
 _CHARACTER_OF = byte_alphabet()
 _BYTE_OF = {character: byte for byte, character in enumerate(_CHARACTER_OF)}
+_ALPHABET = frozenset(_BYTE_OF)
 
 
 def visible(token: bytes) -> str:
     """A token in GPT-2's alphabet: b" the" is "Ġthe"."""
-    return "".join(_CHARACTER_OF[byte] for byte in token)
+    return "".join([_CHARACTER_OF[byte] for byte in token])
 
 
-def from_visible(token: object) -> bytes:
+def from_visible(token: str) -> bytes:
     """The inverse of `visible`: "Ġthe" is b" the". Raises InputError for a character outside the alphabet."""
-    if not isinstance(token, str) or not all(character in _BYTE_OF for character in token):
+    if not _ALPHABET.issuperset(token):
         raise InputError(f"the token {token!r} is not written in the byte-level alphabet")
-    return bytes(_BYTE_OF[character] for character in token)
+    return bytes([_BYTE_OF[character] for character in token])
+
+
+def with_space_signs(token: bytes) -> str:
+    """A token as SentencePiece writes it: b" the" is "▁the"."""
+    return token.decode().replace(" ", SPACE_SIGN)
+
+
+def without_space_signs(token: str) -> bytes:
+    """The inverse of `with_space_signs`: "▁the" is b" the". Raises InputError for half of a character."""
+    try:
+        return token.replace(SPACE_SIGN, " ").encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"the token {token!r} is not text: it holds half of a character") from error
+
+
+def byte_name(byte: bytes) -> str:
+    """How SentencePiece writes the token of a single byte: b"\\n" is "<0x0A>"."""
+    return f"<0x{byte[0]:02X}>"
+
+
+BYTE_OF_NAME = {byte_name(bytes([byte])): bytes([byte]) for byte in range(256)}
 
 
 # -- writing -------------------------------------------------------------------------------------------------
@@ -79,8 +87,12 @@ def from_visible(token: object) -> bytes:
 
 def to_json(config: TokenizerConfig) -> str:
     """The text of a tokenizer.json."""
-    # Special tokens stand in the vocabulary too: only there does the library `tokenizers` honour their ids.
-    vocabulary = {visible(token): i for token, i in config.tokens.items()} | dict(config.special_tokens)
+    sentencepiece = config.byte_tokens is not None
+    write = with_space_signs if sentencepiece else visible
+    vocabulary = {write(token): i for token, i in config.tokens.items()}
+    vocabulary |= {byte_name(byte): i for byte, i in (config.byte_tokens or {}).items()}
+    # Added tokens stand in the vocabulary too: only there does the library `tokenizers` honour their ids.
+    vocabulary |= {**config.special_tokens, **config.added_tokens}
     contents = {
         "version": "1.0",
         "truncation": None,
@@ -93,10 +105,30 @@ def to_json(config: TokenizerConfig) -> str:
                 "lstrip": False,
                 "rstrip": False,
                 "normalized": False,
-                "special": True,
+                "special": name in config.special_tokens,
             }
-            for name, i in sorted(config.special_tokens.items(), key=lambda item: item[1])
+            for name, i in sorted({**config.special_tokens, **config.added_tokens}.items(), key=lambda item: item[1])
         ],
+        **(_sentencepiece_steps(config) if sentencepiece else _byte_level_steps(config)),
+        "post_processor": _post_processor(config),
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": sentencepiece,
+            "ignore_merges": config.ignore_merges,
+            "vocab": dict(sorted(vocabulary.items(), key=lambda item: item[1])),
+            "merges": [[write(left), write(right)] for left, right in config.merges],
+        },
+    }
+    return json.dumps(contents, ensure_ascii=False, indent=1) + "\n"
+
+
+def _byte_level_steps(config: TokenizerConfig) -> dict[str, Any]:
+    return {
         "normalizer": {"type": config.normalization} if config.normalization else None,
         "pre_tokenizer": {
             "type": "Sequence",
@@ -108,22 +140,50 @@ def to_json(config: TokenizerConfig) -> str:
                 {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False},
             ],
         },
-        "post_processor": None,
         "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
-        "model": {
-            "type": "BPE",
-            "dropout": None,
-            "unk_token": None,
-            "continuing_subword_prefix": None,
-            "end_of_word_suffix": None,
-            "fuse_unk": False,
-            "byte_fallback": False,
-            "ignore_merges": config.ignore_merges,
-            "vocab": dict(sorted(vocabulary.items(), key=lambda item: item[1])),
-            "merges": [[visible(left), visible(right)] for left, right in config.merges],
-        },
     }
-    return json.dumps(contents, ensure_ascii=False, indent=1) + "\n"
+
+
+_REPLACE_SPACES = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE_SIGN}
+_PREPEND_SPACE = {"type": "Prepend", "prepend": SPACE_SIGN}
+_DECODE_SPACES = {"type": "Replace", "pattern": {"String": SPACE_SIGN}, "content": " "}
+_STRIP_SPACE = {"type": "Strip", "content": " ", "start": 1, "stop": 0}
+_PREPEND_SCHEMES: dict[str, SpaceInFront] = {"always": "if_missing", "first": "if_missing_at_start", "never": "never"}
+
+
+def _sentencepiece_steps(config: TokenizerConfig) -> dict[str, Any]:
+    space = config.space_in_front
+    normalizer: dict[str, Any] | None = _REPLACE_SPACES
+    pre_tokenizer = None
+    if space == "always":
+        normalizer = {"type": "Sequence", "normalizers": [_PREPEND_SPACE, _REPLACE_SPACES]}
+    elif space != "never":
+        (scheme,) = (scheme for scheme, meant in _PREPEND_SCHEMES.items() if meant == space)
+        normalizer = None
+        pre_tokenizer = {"type": "Metaspace", "replacement": SPACE_SIGN, "prepend_scheme": scheme, "split": False}
+    decoders = [_DECODE_SPACES, {"type": "ByteFallback"}, {"type": "Fuse"}]
+    return {
+        "normalizer": normalizer,
+        "pre_tokenizer": pre_tokenizer,
+        "decoder": {"type": "Sequence", "decoders": decoders + [_STRIP_SPACE] * (space != "never")},
+    }
+
+
+def _post_processor(config: TokenizerConfig) -> dict[str, Any] | None:
+    """A template that puts `begin_of_text` in front, and beside it the ids of the other two."""
+    used = {"begin_of_text": config.begin_of_text, "end_of_text": config.end_of_text, "end_of_turn": config.end_of_turn}
+    known = {use: i for use, i in used.items() if i is not None}
+    if not known:
+        return None
+    name_of = {i: name for name, i in [*config.added_tokens.items(), *config.special_tokens.items()]}
+    begin: list[dict] = [{"SpecialToken": {"id": "begin_of_text", "type_id": 0}}] * ("begin_of_text" in known)
+    first, second = ({"Sequence": {"id": part, "type_id": n}} for n, part in enumerate("AB"))
+    return {
+        "type": "TemplateProcessing",
+        "single": [*begin, first],
+        "pair": [*begin, first, *begin, second],
+        "special_tokens": {use: {"id": use, "ids": [i], "tokens": [name_of.get(i, use)]} for use, i in known.items()},
+    }
 
 
 # -- reading -------------------------------------------------------------------------------------------------
@@ -132,8 +192,7 @@ def to_json(config: TokenizerConfig) -> str:
 def from_json(text: str, source: str) -> TokenizerConfig:
     """What the text of a tokenizer.json says; `source` names the file in errors.
 
-    Added tokens all count as special tokens here. Raises InputError for a file that is damaged, and for one
-    that asks for something byte-level BPE does not have.
+    Raises InputError for a file that is damaged, and for one that asks for something that is not known here.
     """
     try:
         return _config(json.loads(text))
@@ -142,44 +201,41 @@ def from_json(text: str, source: str) -> TokenizerConfig:
             f"{source} is not complete JSON (line {error.lineno}, column {error.colno}: {error.msg}). "
             f"Make it again with Tokenizer.save, or fetch it again."
         ) from error
-    except InputError as error:
+    except (ValueError, RecursionError) as error:  # InputError, a number of too many digits, too deeply nested
         raise InputError(
             f"{source} is not a tokenizer.json that can be used here: {error}. "
-            f"Make it again with Tokenizer.save, or take that of a byte-level BPE model."
+            f"Make it again with Tokenizer.save, or take that of a model with byte-level or SentencePiece-style BPE."
         ) from error
 
 
 def _config(contents: object) -> TokenizerConfig:
     model = _get(contents, "model", dict)
     _refuse_other_models(model)
-    special_tokens = _special_tokens(_get(contents, "added_tokens", list))
+    special_tokens, added_tokens = _added_tokens(_get(contents, "added_tokens", list))
     vocabulary = _get(model, "vocab", dict, "model.vocab")
     if not vocabulary:
         raise InputError("'model.vocab' is empty")
-    for token, i in [*vocabulary.items(), *special_tokens.items()]:
-        if type(i) is not int or not 0 <= i < 2**31:
-            raise InputError(f"the token {token!r} has the id {i!r}, which is not a whole number from 0 on")
-        if not token:
-            raise InputError("one of its tokens is empty")
-    for name, i in special_tokens.items():
+    if "" in vocabulary:
+        raise InputError("one of its tokens is empty")
+    for name, i in [*special_tokens.items(), *added_tokens.items()]:
         if vocabulary.get(name, i) != i:
-            raise InputError(f"the special token {name!r} has two ids, {vocabulary[name]} and {i}")
-    tokens = {from_visible(token): i for token, i in vocabulary.items() if token not in special_tokens}
-    ids = [*tokens.values(), *special_tokens.values()]
-    if len(set(ids)) < len(ids):
-        raise InputError("two tokens have the same id")
-    merges = tuple(_pair(merge) for merge in _get(model, "merges", list, "model.merges"))
-    for left, right in merges:
-        for token in (left, right, left + right):
-            if token not in tokens:
-                raise InputError(f"a merge needs the token {visible(token)!r}, which 'model.vocab' lacks")
-    return TokenizerConfig(
-        tokens=tokens,
-        merges=merges,
-        patterns=_patterns(_get(contents, "pre_tokenizer", dict)),
-        special_tokens=special_tokens,
-        normalization=_normalization(_get(contents, "normalizer", dict | None)),
-        ignore_merges=bool(model.get("ignore_merges")),
+            raise InputError(f"the added token {name!r} has two ids, {vocabulary[name]} and {i}")
+
+    sentencepiece = bool(model.get("byte_fallback"))
+    merges = [_pair(merge) for merge in _get(model, "merges", list, "model.merges")]
+    byte_tokens = {BYTE_OF_NAME[name]: i for name, i in vocabulary.items() if name in BYTE_OF_NAME}
+    if sentencepiece:
+        vocabulary = {token: i for token, i in vocabulary.items() if token not in BYTE_OF_NAME}
+    read = without_space_signs if sentencepiece else from_visible
+    return check_config(
+        TokenizerConfig(
+            **tokens_and_merges(vocabulary, merges, special_tokens, added_tokens, read),
+            special_tokens=special_tokens,
+            added_tokens=added_tokens,
+            ignore_merges=bool(model.get("ignore_merges")),
+            **(_read_sentencepiece_steps(contents, byte_tokens) if sentencepiece else _read_byte_level_steps(contents)),
+            **_read_post_processor(contents.get("post_processor") if isinstance(contents, dict) else None),
+        )
     )
 
 
@@ -194,41 +250,83 @@ def _get(container: Any, key: str, kind: Any, path: str = "") -> Any:
     return value
 
 
+def tokens_and_merges(
+    vocabulary: Mapping[str, int],
+    merges: Sequence[tuple[str, str]],
+    special_tokens: Collection[str],
+    added_tokens: Collection[str],
+    read: Callable[[str], bytes],
+) -> dict[str, Any]:
+    """The fields `tokens` and `merges` of a TokenizerConfig, from how a file writes them; `read` reads one token.
+
+    Merges that make or use a special token are left out: they could make one out of ordinary text. An added token that
+    merges make or use (Gemma: "▁▁") is an ordinary token as well.
+    """
+    special, added = frozenset(special_tokens), frozenset(added_tokens)
+    token_of = {word: read(word) for word in vocabulary if word not in special}
+    pairs: list[Pair] = []
+    used: set[str] = set()
+    for left, right in merges:
+        whole = left + right
+        if left in special or right in special or whole in special:
+            continue
+        if whole not in token_of or left not in token_of or right not in token_of:
+            missing = next(token for token in (left, right, whole) if token not in token_of)
+            raise InputError(f"a merge needs the token {missing!r}, which is not in the vocabulary")
+        pairs.append((token_of[left], token_of[right]))
+        if added:
+            used.update(added.intersection((left, right, whole)))
+    tokens = {token: vocabulary[word] for word, token in token_of.items() if word not in added or word in used}
+    if len(tokens) < len(token_of) - len(added & token_of.keys() - used):
+        raise InputError(f"two of its tokens are the same once {SPACE_SIGN!r} is a space")
+    return {"tokens": tokens, "merges": tuple(pairs)}
+
+
 def _refuse_other_models(model: dict[str, Any]) -> None:
     kind = model.get("type", "BPE")  # the oldest files do not name it
     if kind != "BPE":
-        raise InputError(f"its model is {kind}, and only byte-level BPE is read")
-    if model.get("byte_fallback"):
-        raise InputError("its model is SentencePiece-style (byte_fallback), and only byte-level BPE is read")
+        raise InputError(f"its model is {kind}, and only byte pair encoding (BPE) is read")
     for option in ("dropout", "continuing_subword_prefix", "end_of_word_suffix"):
         if model.get(option):
             raise InputError(f"{option}={model[option]!r} is not supported")
 
 
-def _special_tokens(added: list[Any]) -> dict[str, int]:
+def _added_tokens(added: list[Any]) -> tuple[dict[str, int], dict[str, int]]:
+    """Name -> id of the special tokens, and of those that are found in any text."""
     special_tokens: dict[str, int] = {}
+    others: dict[str, int] = {}
     for entry in added:
         name = _get(entry, "content", str, "added_tokens.content")
         for option in ("single_word", "lstrip", "rstrip"):
             if entry.get(option):
                 raise InputError(f"{option} is not supported, which the added token {name!r} asks for")
-        special_tokens[name] = _get(entry, "id", int, "added_tokens.id")
-    return special_tokens
+        group = special_tokens if entry.get("special", True) else others
+        group[name] = _get(entry, "id", int, "added_tokens.id")
+    return special_tokens, others
 
 
-def _pair(merge: object) -> Pair:
+def _pair(merge: object) -> tuple[str, str]:
     """A merge is ["Ġ", "t"] in files of today and "Ġ t" in older ones."""
     parts = merge.split(" ") if isinstance(merge, str) else merge
-    if not isinstance(parts, list) or len(parts) != 2:
+    if not isinstance(parts, list) or len(parts) != 2 or not all(isinstance(part, str) for part in parts):
         raise InputError(f"{merge!r} in 'model.merges' is not a pair of tokens")
-    return from_visible(parts[0]), from_visible(parts[1])
+    return parts[0], parts[1]
+
+
+# -- reading: the steps around a byte-level model ------------------------------------------------------------
+
+
+def _read_byte_level_steps(contents: Any) -> dict[str, Any]:
+    normalizer = _get(contents, "normalizer", dict | None)
+    return {
+        "patterns": _patterns(_get(contents, "pre_tokenizer", dict)),
+        "normalization": _normalization(normalizer) if normalizer else None,
+    }
 
 
 def _patterns(pre_tokenizer: dict[str, Any]) -> tuple[str, ...]:
     """The split patterns of a pre-tokenizer: any number of splits, and the byte alphabet as the last step."""
-    steps = [pre_tokenizer]
-    if pre_tokenizer.get("type") == "Sequence":
-        steps = _get(pre_tokenizer, "pretokenizers", list)
+    steps = _steps(pre_tokenizer, "pretokenizers")
     kinds = [_get(step, "type", str, "pre_tokenizer.type") for step in steps]
     if kinds[-1:] != ["ByteLevel"] or "ByteLevel" in kinds[:-1]:
         raise InputError(f"the pre-tokenizer {kinds} does not end in ByteLevel")
@@ -240,19 +338,100 @@ def _patterns(pre_tokenizer: dict[str, Any]) -> tuple[str, ...]:
     return tuple(patterns)
 
 
+def _steps(step: dict[str, Any], parts: str) -> list[Any]:
+    """The steps of a "Sequence", or the one step itself."""
+    return _get(step, parts, list) if step.get("type") == "Sequence" else [step]
+
+
 def _split_pattern(step: dict[str, Any]) -> str:
     match step:
+        # Both keep what matches as pieces. The second, of files made from tiktoken's, removes what does not match;
+        # the patterns of such files leave nothing that does not.
         case {"type": "Split", "pattern": {"Regex": str(pattern)}, "behavior": "Isolated", "invert": False}:
+            return pattern
+        case {"type": "Split", "pattern": {"Regex": str(pattern)}, "behavior": "Removed", "invert": True}:
             return pattern
         case {"type": "Digits", "individual_digits": bool(individual)}:
             return ONE_DIGIT if individual else DIGITS
-    raise InputError(f"the pre-tokenizer {json.dumps(step, ensure_ascii=False)} is not supported")
+    raise InputError(f"the pre-tokenizer {_shown(step)} is not supported")
 
 
-def _normalization(normalizer: dict[str, Any] | None) -> Normalization | None:
-    if normalizer is None:
+def _shown(step: object) -> str:
+    return json.dumps(step, ensure_ascii=False)[:200]
+
+
+def _normalization(normalizer: dict[str, Any]) -> Normalization | None:
+    steps = _steps(normalizer, "normalizers")
+    kinds = [_get(step, "type", str, "normalizer.type") for step in steps]
+    if not kinds:
         return None
-    kind = _get(normalizer, "type", str, "normalizer.type")
-    if kind not in get_args(Normalization):
-        raise InputError(f"the normalizer {kind} is not supported, only {get_args(Normalization)} are")
-    return kind
+    if len(kinds) > 1 or kinds[0] not in get_args(Normalization):
+        raise InputError(f"the normalizer {kinds} is not supported, only one of {get_args(Normalization)} is")
+    return kinds[0]
+
+
+# -- reading: the steps around a SentencePiece-style model ---------------------------------------------------
+
+
+def _read_sentencepiece_steps(contents: Any, byte_tokens: Mapping[bytes, int]) -> dict[str, Any]:
+    """What happens to spaces: three forms are in use, and a decoder that belongs to each."""
+    normalizer = _get(contents, "normalizer", dict | None)
+    pre_tokenizer = contents.get("pre_tokenizer")
+    normal_steps = _steps(normalizer, "normalizers") if normalizer else []
+    space: SpaceInFront
+    match pre_tokenizer:
+        case {"type": "Metaspace", "replacement": "▁", "split": False, "prepend_scheme": str(scheme)} if (
+            scheme in _PREPEND_SCHEMES and not normal_steps
+        ):
+            space = _PREPEND_SCHEMES[scheme]
+        # When spaces have been replaced, there are none to split at.
+        case None | {"type": "Split", "pattern": {"String": " "}} if normal_steps == [_REPLACE_SPACES]:
+            space = "never"
+        case None if normal_steps == [_PREPEND_SPACE, _REPLACE_SPACES]:
+            space = "always"
+        case _:
+            raise InputError(
+                f"the normalizer {_shown(normalizer)} and the pre-tokenizer {_shown(pre_tokenizer)} are not supported "
+                "together"
+            )
+    _check_decoder(_get(contents, "decoder", dict), strips=space != "never")
+    return {"patterns": (), "byte_tokens": byte_tokens, "space_in_front": space}
+
+
+def _check_decoder(decoder: dict[str, Any], strips: bool) -> None:
+    steps = [step for step in _steps(decoder, "decoders") if step != {"type": "Fuse"}]
+    if steps != [_DECODE_SPACES, {"type": "ByteFallback"}] + [_STRIP_SPACE] * strips:
+        raise InputError(f"the decoder {_shown(decoder)} does not give back what the steps before encoding change")
+
+
+# -- reading: the tokens that begin and end a text -----------------------------------------------------------
+
+
+def _read_post_processor(processor: Any) -> dict[str, Any]:
+    """The use (a field of TokenizerConfig) -> id of the tokens that a post-processor knows."""
+    if not isinstance(processor, dict):
+        return {}
+    for step in _steps(processor, "processors"):
+        if isinstance(step, dict) and step.get("type") == "TemplateProcessing":
+            return _read_template(step)
+    return {}  # the other kinds touch offsets only, or belong to models of another kind
+
+
+def _read_template(template: dict[str, Any]) -> dict[str, int]:
+    special = _get(template, "special_tokens", dict, "post_processor.special_tokens")
+    front = list(itertools.takewhile(lambda item: "Sequence" not in item, _get(template, "single", list)))
+    used = {use: {"SpecialToken": {"id": use}} for use in ("end_of_text", "end_of_turn") if use in special}
+    if len(front) > 1:
+        raise InputError(f"its post-processor puts {len(front)} tokens in front of a text, and 1 is supported")
+    if front:
+        used["begin_of_text"] = front[0]
+    return {use: _template_id(item, special) for use, item in used.items()}
+
+
+def _template_id(item: Any, special: dict[str, Any]) -> int:
+    match item:
+        case {"SpecialToken": {"id": str(name)}}:
+            match special.get(name):
+                case {"ids": [int(i)]}:
+                    return i
+    raise InputError(f"its post-processor has {_shown(item)}, which stands for no single token")
