@@ -602,6 +602,7 @@ TABLE = [
 ]
 
 FAST = {
+    "embedding",
     "gelu",
     "softmax",
     "linear",

@@ -45,6 +45,11 @@ def test_hidden_matrices_come_first_then_tables_then_vectors(config):
     assert flat.places[tables[-1]].stop == flat.tables.stop
 
 
+def assert_nearly_equal(x, y):
+    """Up to rounding: in the flat buffer the terms of a sum may come in another order."""
+    np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6 * np.abs(y).max())
+
+
 def test_the_first_gradient_is_written_over_the_old_one_and_the_second_is_added(config):
     ids, targets = ids_and_targets(config)
     separate = Transformer(config)
@@ -58,7 +63,7 @@ def test_the_first_gradient_is_written_over_the_old_one_and_the_second_is_added(
         model.loss(ids, targets).backward()
     gradients = flat.split(flat.collect_gradients())
     for name, parameter in separate.parameters().items():
-        assert np.array_equal(gradients[name], parameter.grad.data), name
+        assert_nearly_equal(gradients[name], parameter.grad.data)
 
 
 def test_a_gradient_from_before_moves_along(config):
@@ -68,9 +73,9 @@ def test_a_gradient_from_before_moves_along(config):
     flat_before = FlatParameters(before)
     flat_after = FlatParameters(after)
     after.loss(ids, targets).backward()
-    assert np.array_equal(flat_before.collect_gradients(), flat_after.collect_gradients())
+    assert_nearly_equal(flat_before.collect_gradients(), flat_after.collect_gradients())
     before.loss(ids, targets).backward()
-    np.testing.assert_allclose(flat_before.collect_gradients(), 2 * flat_after.gradients, rtol=1e-6)
+    np.testing.assert_allclose(flat_before.collect_gradients(), 2 * flat_after.gradients, rtol=1e-5, atol=1e-8)
 
 
 def test_zero_grad_leaves_the_memory_alone(config):

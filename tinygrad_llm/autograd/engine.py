@@ -27,15 +27,25 @@ from tinygrad_llm.errors import InputError
 
 def backward(root: Tensor, seed: Any = None, *, create_graph: bool = False, retain_graph: bool = False) -> None:
     """Add d(root)/d(leaf), times `seed`, to `leaf.grad` for every leaf behind `root`. See `Tensor.backward`."""
-    for leaf, g in pull_back([root], [seed], create_graph=create_graph, retain_graph=retain_graph):
+    walk = pull_back(
+        [root], [seed], create_graph=create_graph, retain_graph=retain_graph, fill_buffers=not create_graph
+    )
+    for leaf, g in walk:
         accumulate(leaf, g)
 
 
 def accumulate(leaf: Tensor, g: Any) -> None:
-    """leaf.grad += g. Into `leaf.grad_buffer` where the leaf has one; else `leaf.grad` gets memory of its own."""
+    """leaf.grad += g. Into `leaf.grad_buffer` where the leaf has one; else `leaf.grad` gets memory of its own.
+
+    A g that is the buffer itself was added in there by the op that made it (`kernels.pair.Place`).
+    """
     if leaf.grad_buffer is not None:
-        if leaf.grad is None:
+        was_empty = leaf.grad is None
+        if was_empty:
             leaf.grad = Tensor(leaf.grad_buffer)
+        if raw(g) is leaf.grad_buffer:
+            return
+        if was_empty:
             leaf.grad_buffer[...] = raw(g)
         else:
             leaf.grad_buffer += raw(g)
@@ -53,6 +63,7 @@ def pull_back(
     stops: Sequence[Tensor] = (),
     create_graph: bool = False,
     retain_graph: bool = False,
+    fill_buffers: bool = False,
 ) -> Iterator[tuple[Tensor, Any]]:
     """Yield (tensor, gradient with respect to it) for every leaf behind the roots, or for every tensor of `wanted`.
 
@@ -60,6 +71,7 @@ def pull_back(
     stops: do not look behind these tensors.
     create_graph: gradients are Tensors with a history; otherwise raw arrays, and the graph is freed on the way
     unless `retain_graph`.
+    fill_buffers: a leaf with a `grad_buffer` is not yielded; its gradients go there as they come.
 
     Raises InputError for a root without history, for a missing or misshapen seed, when the graph was freed before,
     and when a value that the graph needs was changed in place.
@@ -88,11 +100,19 @@ def pull_back(
         node = tensor.node
         if node is None or id(tensor) not in passing:
             continue
-        for x, gx in zip(node.inputs, node.pull(g, tensor, create_graph), strict=True):
+        for x, gx in zip(node.inputs, node.pull(g, tensor, create_graph, fill_buffers), strict=True):
             if gx is not None and isinstance(x, Tensor) and x.requires_grad:
-                sums.add(x, gx)
+                if fill_buffers and has_buffer(x):
+                    accumulate(x, gx)
+                else:
+                    sums.add(x, gx)
         if not (create_graph or retain_graph):
             node.free()
+
+
+def has_buffer(x: Any) -> bool:
+    """Whether gradients of x can be collected in its buffer one by one: hooks would have to see their sum."""
+    return isinstance(x, Tensor) and x.grad_buffer is not None and x.node is None and not x.hooks
 
 
 class Sums:

@@ -30,7 +30,7 @@ from tinygrad_llm.autograd.modes import mode, recording
 from tinygrad_llm.autograd.tensor import Tensor, is_tracked, raw
 from tinygrad_llm.backend import Array, array_module, device_of
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.kernels.pair import FastPair
+from tinygrad_llm.kernels.pair import FastPair, Place
 
 FREED = object()  # what a node has saved after its gradient has passed
 
@@ -70,9 +70,15 @@ class Node:
     def is_freed(self) -> bool:
         return self.saved is FREED
 
-    def pull(self, g: Any, out: Tensor, create_graph: bool) -> tuple:
-        """The gradient of every input, given the gradient `g` of the output `out`."""
-        gradients = self.op.pull(g, out, self, create_graph)
+    def pull(self, g: Any, out: Tensor, create_graph: bool, fill_buffers: bool = False) -> tuple:
+        """The gradient of every input, given the gradient `g` of the output `out`.
+
+        fill_buffers: an op that can may add the gradient of a parameter to its buffer, and answer with that.
+        """
+        if fill_buffers and self.op.adds_in_place:
+            gradients = self.op.pull(g, out, self, create_graph, [place_of(x) for x in self.inputs])
+        else:
+            gradients = self.op.pull(g, out, self, create_graph)
         if mode.watchers:
             for watcher in mode.watchers:
                 watcher.pulled(self, out, g, gradients)
@@ -89,12 +95,19 @@ class Node:
         return None
 
 
+def place_of(x: Any) -> Place | None:
+    """Where the gradient of x is collected, if it has such a place."""
+    return Place(x.grad_buffer, is_empty=x.grad is None) if engine.has_buffer(x) else None
+
+
 class Primitive:
     """One op of the vocabulary: `forward(*arrays, **options)`, and its rule `vjp(g, out, *inputs, **options)`.
 
     Positional arguments are the inputs (arrays, Tensors, numbers); keyword arguments are options without gradient.
     Called with raw arrays it is just `forward`; called with a Tensor it returns a Tensor and records itself.
     """
+
+    adds_in_place = False
 
     def __init__(self, forward: Callable[..., Array]) -> None:
         self.forward = forward
@@ -194,6 +207,7 @@ class Fused:
     def __init__(self, definition: Callable[..., Any], cpu: FastPair | None, cuda: FastPair | None) -> None:
         self.definition = self.rule = definition  # its rule: differentiate the definition
         self.pairs = {"numpy": cpu, "cupy": cuda}
+        self.adds_in_place = any(pair is not None and pair.adds_in_place for pair in (cpu, cuda))
         self.name = definition.__name__
         self.__name__, self.__doc__, self.__wrapped__ = self.name, definition.__doc__, definition
         self.__module__ = definition.__module__
@@ -216,13 +230,14 @@ class Fused:
             return value
         return recorded(self, value, inputs, arrays, options, saved)
 
-    def pull(self, g: Any, out: Tensor, node: Node, create_graph: bool) -> tuple:
+    def pull(self, g: Any, out: Tensor, node: Node, create_graph: bool, places: Sequence[Place | None] = ()) -> tuple:
         if create_graph:
             return pull_through(self.definition, g, node.inputs, node.options, create_graph=True)
         pair = self.pairs[array_module(out.data).__name__]
         assert pair is not None, f"{self.name} was recorded by a fast pair that is gone"
         arrays = [x.data if isinstance(x, Tensor) else x for x in node.inputs]
-        gradients = pair.backward(g, node.saved, *arrays, **node.options)
+        into = {"places": places} if places and pair.adds_in_place else {}
+        gradients = pair.backward(g, node.saved, *arrays, **node.options, **into)
         return gradients[: len(arrays)]  # inputs that were left out, such as a bias, have a None there
 
 

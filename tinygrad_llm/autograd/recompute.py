@@ -77,6 +77,8 @@ class Met(Watcher):
 class Recomputed:
     """The op that `checkpoint` records. The inputs of its node are those of the function, then what that captured."""
 
+    adds_in_place = False
+
     def __init__(self, fn: Callable[..., Tensor], rng: np.random.Generator | None) -> None:
         self.fn = self.rule = fn
         self.rng = rng

@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from tinygrad_llm.kernels.pair import FastPair
+from tinygrad_llm.kernels.segments import add_rows_to
 from tinygrad_llm.kernels.threads import BLOCK_BYTES, SMALL_BYTES, over_rows, share_out, workers
 
 GELU_SLOPE = math.sqrt(2.0 / math.pi)
@@ -38,14 +39,42 @@ def linear_forward(x, weight, bias=None):
     return y.reshape(*x.shape[:-1], weight.shape[0]), None
 
 
-def linear_backward(g, saved, x, weight, bias=None):
+def linear_backward(g, saved, x, weight, bias=None, *, places=(None, None, None)):
     g_rows, rows = as_rows(g), as_rows(x)  # (N, O), (N, I)
     dx = (g_rows @ weight).reshape(x.shape)
     d_bias = None if bias is None else column_sum(g_rows)
-    return dx, g_rows.T @ rows, d_bias
+    return dx, product_in_place(g_rows.T, rows, places[1]), d_bias
 
 
-linear = FastPair(linear_forward, linear_backward)
+def product_in_place(x, y, place):
+    """x @ y, computed where the gradient is collected, if nothing is there yet."""
+    fits = place is not None and place.is_empty and place.array.dtype == x.dtype == y.dtype
+    return np.matmul(x, y, out=place.array) if fits else x @ y
+
+
+linear = FastPair(linear_forward, linear_backward, adds_in_place=True)
+
+
+# --- embedding ------------------------------------------------------------------------------------------------
+
+
+def embedding_forward(weight, ids):
+    return weight[ids], None
+
+
+def embedding_backward(g, saved, weight, ids, *, places=(None, None)):
+    """One row is added per token, in their order, so the sum repeats to the last bit."""
+    if places[0] is None:
+        out = np.zeros(weight.shape, g.dtype)
+    else:
+        out = places[0].array
+        if places[0].is_empty:
+            out[...] = 0.0
+    add_rows_to(out, g.reshape(-1, weight.shape[1]), np.asarray(ids).reshape(-1) % len(weight))
+    return out, None
+
+
+embedding = FastPair(embedding_forward, embedding_backward, adds_in_place=True)
 
 
 # --- activations ----------------------------------------------------------------------------------------------
@@ -55,46 +84,46 @@ def gelu_forward(x):
     rows = as_rows(x)
     y = np.empty_like(rows)
     over_rows(lambda a, b: gelu_block(rows[a:b], out=y[a:b]), len(rows), 2 * rows.strides[0])
-    return y.reshape(x.shape), None
+    y = y.reshape(x.shape)
+    return y, y
 
 
 def gelu_block(x, out):
-    """out = ½ x (1 + tanh(…))."""
-    gelu_tanh(x, out=out)
-    out += 1.0
-    out *= x
-    out *= 0.5
-
-
-def gelu_tanh(x, out):
-    """out = tanh(√(2/π) (x + 0.044715 x³))."""
+    """out = ½ x (1 + t), t = tanh(√(2/π) (x + 0.044715 x³))."""
     np.multiply(x, x, out=out)
     out *= GELU_SLOPE * GELU_CUBIC
     out += GELU_SLOPE
     out *= x
     np.tanh(out, out=out)
-
-
-def gelu_slope_block(x, out):
-    """out = d gelu / dx."""
-    t = np.empty_like(x)
-    gelu_tanh(x, out=t)
-    np.multiply(x, x, out=out)  # inner slope: √(2/π) (1 + 3 · 0.044715 x²)
-    out *= 3.0 * GELU_SLOPE * GELU_CUBIC
-    out += GELU_SLOPE
-    out *= x
-    out *= 1.0 - t * t
-    out += t
     out += 1.0
+    out *= x
     out *= 0.5
 
 
-def gelu_backward(g, saved, x):
-    rows, g_rows = as_rows(x), as_rows(g)
+def gelu_slope_block(x, y, out):
+    """out = d gelu / dx = ½ (1 + t) + ½ x (1 - t²) · √(2/π) (1 + 3 · 0.044715 x²).
+
+    y: gelu(x), from which t is read back, because a division costs a tenth of a tanh: ½ (1 + t) = y / x =: h, and so
+    ½ (1 - t²) = 2 h (1 - h). At x = 0, h is ½.
+    """
+    with np.errstate(invalid="ignore"):  # 0 / 0
+        h = y / x
+    h[x == 0.0] = 0.5
+    np.multiply(x, x, out=out)
+    out *= 6.0 * GELU_SLOPE * GELU_CUBIC
+    out += 2.0 * GELU_SLOPE
+    out *= x
+    out *= h
+    out *= 1.0 - h
+    out += h
+
+
+def gelu_backward(g, y, x):
+    rows, y_rows, g_rows = as_rows(x), as_rows(y), as_rows(g)
     dx = np.empty_like(rows)
 
     def block(a, b):
-        gelu_slope_block(rows[a:b], out=dx[a:b])
+        gelu_slope_block(rows[a:b], y_rows[a:b], out=dx[a:b])
         dx[a:b] *= g_rows[a:b]
 
     over_rows(block, len(rows), 4 * rows.strides[0])
@@ -166,10 +195,10 @@ def gelu_gate_backward(g, saved, gate, up):
 
     def block(a, b):
         x, dx, du = gates[a:b], d_gate[a:b], d_up[a:b]
-        gelu_slope_block(x, out=dx)
+        gelu_block(x, out=du)
+        gelu_slope_block(x, du, out=dx)
         dx *= ups[a:b]
         dx *= g_rows[a:b]
-        gelu_block(x, out=du)
         du *= g_rows[a:b]
 
     over_rows(block, len(gates), 6 * gates.strides[0])
@@ -482,18 +511,23 @@ def attention_backward(g, saved, q, k, v, *, scale=None, window=None, softcap=No
                     hide_padding(weights, starts[b], columns, slice(past + rows.start, past + rows.stop))
                 weights -= log_sums[b, h, :, :, rows]
                 np.exp(weights, out=weights)  # the attention weights again
-                dv5[there] += (weights @ g5[here]).sum(axis=2, keepdims=True)
+                dv5[there] += over_group(weights @ g5[here])
                 d_scores = v5[there] @ transposed(g5[here])  # (b, h, H/K, s, t)
                 d_scores -= np.einsum("bhgtd,bhgtd->bhgt", g5[here], out5[here])[..., None, :]
                 d_scores *= weights
                 d_scores *= scale
                 if slope is not None:
                     d_scores *= slope
-                dk5[there] += (d_scores @ q5[here]).sum(axis=2, keepdims=True)
+                dk5[there] += over_group(d_scores @ q5[here])
                 np.matmul(transposed(d_scores), k5[there], out=dq5[here])
 
     share_out(stretch, len(work), parallel=worth_threads(q, keys), one_blas_thread_each=True)
     return dq, dk, dv
+
+
+def over_group(terms):
+    """The sum over the query heads that share a key-value head, (b, h, 1, s, D)."""
+    return terms if terms.shape[2] == 1 else terms.sum(axis=2, keepdims=True)
 
 
 def worth_threads(q, keys):
@@ -581,14 +615,14 @@ def losses_in_place(logits, targets):
     return np.where(targets >= 0, -logits[np.arange(len(targets)), targets], 0)
 
 
-def projected_loss_backward(g, d_logits, x, weight, targets):
+def projected_loss_backward(g, d_logits, x, weight, targets, *, places=(None, None, None)):
     rows = as_rows(x)
     dx = d_logits @ weight
     dx *= g
-    return dx.reshape(x.shape), d_logits.T @ (rows * g), None
+    return dx.reshape(x.shape), product_in_place(d_logits.T, rows * g, places[1]), None
 
 
-projected_loss = FastPair(projected_loss_forward, projected_loss_backward, projected_loss_value)
+projected_loss = FastPair(projected_loss_forward, projected_loss_backward, projected_loss_value, adds_in_place=True)
 
 
 # --- training: one pass over the flat buffers -------------------------------------------------------------------
@@ -600,24 +634,35 @@ def sum_of_squares(x):
     return math.fsum(float(np.dot(x[i : i + step], x[i : i + step])) for i in range(0, x.size, step))
 
 
+ADAMW_BLOCK = 200_000  # numbers that a thread works on at a time: ten short operations each, so blocks must be large
+
+
 def adamw_step(parameters, gradients, first, second, *, rate, beta1, beta2, eps, decay, step, gradient_scale):
-    """One AdamW step on flat arrays, in place; the formula stands in `training.optimizers`."""
-    bias1, bias2 = 1.0 - beta1**step, 1.0 - beta2**step
+    """One AdamW step on flat arrays, in place; the formula stands in `training.optimizers`.
 
-    def block(a, b):
-        p, m, v = parameters[a:b], first[a:b], second[a:b]
-        g = gradients[a:b] * gradient_scale
-        m *= beta1
-        v *= beta2
-        v += (1.0 - beta2) * (g * g)
-        g *= 1.0 - beta1
-        m += g
-        np.sqrt(v, out=g)
-        g *= 1.0 / math.sqrt(bias2)
-        g += eps
-        np.divide(m, g, out=g)
-        g *= rate / bias1
-        p *= 1.0 - rate * decay
-        p -= g
+    With b = √(1 - β₂^step) for undoing the start of v, m̂ / (√v̂ + ε) is m b / (√v + ε b) / (1 - β₁^step): all factors
+    become one.
+    """
+    root = math.sqrt(1.0 - beta2**step)
+    size = rate * root / (1.0 - beta1**step)
 
-    over_rows(block, parameters.size, 4 * parameters.itemsize)
+    def stretch(start, end):
+        scratch = np.empty(min(ADAMW_BLOCK, end - start), parameters.dtype)
+        for a in range(start, end, ADAMW_BLOCK):
+            b = min(a + ADAMW_BLOCK, end)
+            p, m, v, g = parameters[a:b], first[a:b], second[a:b], scratch[: b - a]
+            np.multiply(gradients[a:b], (1.0 - beta1) * gradient_scale, out=g)
+            m *= beta1
+            m += g
+            g *= g
+            g *= (1.0 - beta2) / (1.0 - beta1) ** 2
+            v *= beta2
+            v += g
+            np.sqrt(v, out=g)
+            g += eps * root
+            np.divide(m, g, out=g)
+            g *= size
+            p *= 1.0 - rate * decay
+            p -= g
+
+    share_out(stretch, parameters.size, parallel=4 * parameters.nbytes >= SMALL_BYTES)

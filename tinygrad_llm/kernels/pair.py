@@ -5,13 +5,25 @@
 `value(*arrays, **options) -> value` computes the op when no gradient is wanted: `forward` without what it saves,
 unless something quicker is given.
 
+A pair that `adds_in_place` also gets `places`, one per input: where the gradient of a parameter shall end up, or None.
+It may write or add it there itself (`Place`), which saves memory and a pass over it, and then answers with that array.
+
 Each pair stands for a plain definition in `nn.functional` and is tested equal to it, value and gradient.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from tinygrad_llm.backend import Array
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a gradient is collected. array: of the parameter's shape. is_empty: it holds old numbers, and no gradient yet."""
+
+    array: Array
+    is_empty: bool
 
 
 class FastPair:
@@ -20,6 +32,7 @@ class FastPair:
         forward: Callable[..., tuple[Array, Any]],
         backward: Callable[..., tuple[Array | None, ...]],
         value: Callable[..., Array] | None = None,
+        adds_in_place: bool = False,
     ) -> None:
-        self.forward, self.backward = forward, backward
+        self.forward, self.backward, self.adds_in_place = forward, backward, adds_in_place
         self.value = value or (lambda *arrays, **options: forward(*arrays, **options)[0])

@@ -20,13 +20,18 @@ def add_rows(rows: Array, places: Array, count: int) -> Array:
     if xp is not np:
         return add_sorted_runs(rows, places, count)
     out = np.zeros((count, rows.shape[1]), rows.dtype)
+    add_rows_to(out, rows, places)
+    return out
+
+
+def add_rows_to(out: np.ndarray, rows: np.ndarray, places: np.ndarray) -> None:
+    """In place: row k of `rows` (N, W) is added to row places[k] of `out`. NumPy only."""
     if rows.shape[1] >= WIDE:
         for place, row in zip(places.tolist(), rows, strict=True):
             out[place] += row
     else:
         columns = np.arange(rows.shape[1])
         np.add.at(out.reshape(-1), (places[:, None] * rows.shape[1] + columns).reshape(-1), rows.reshape(-1))
-    return out
 
 
 def add_sorted_runs(rows: Array, places: Array, count: int) -> Array:

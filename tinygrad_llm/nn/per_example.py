@@ -116,8 +116,13 @@ def per_example_matmul(place: int, g: Array, x: Array, y: Array) -> Array:
     return per_example_linear(1, x, g, y)
 
 
-def per_example_embedding(place: int, g: Array, weight: Array, *, index: Array) -> Array:
-    """dW_b: the gradients of example b added up at the rows that it read. index: (B, ...) ids -> (B, V, C)."""
+def per_example_embedding(place: int, g: Array, weight: Array, ids: Array) -> Array:
+    """dW_b: the gradients of example b added up at the rows that it read. ids: (B, ...) -> (B, V, C)."""
+    return per_example_getitem(place, g, weight, index=ids)
+
+
+def per_example_getitem(place: int, g: Array, weight: Array, *, index: Array) -> Array:
+    """The same for weight[index]."""
     if not hasattr(index, "dtype") or index.ndim == 0:
         raise InputError("per_example_gradients: a table must be read by ids of shape (B, ...).")
     examples = array_module(g).arange(len(g)).reshape(-1, *(1,) * (index.ndim - 1))
@@ -157,7 +162,8 @@ def over_positions(terms: Array, parameter: Array) -> Array:
 
 RULES: dict[Any, Callable[..., Array]] = {
     F.linear: per_example_linear,
-    ops.getitem: per_example_embedding,
+    F.embedding: per_example_embedding,
+    ops.getitem: per_example_getitem,
     F.layer_norm: per_example_layer_norm,
     F.rms_norm: per_example_rms_norm,
     ops.matmul: per_example_matmul,

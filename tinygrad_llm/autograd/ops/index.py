@@ -12,9 +12,10 @@ import numpy as np
 from tinygrad_llm.autograd.ops.composite import composite
 from tinygrad_llm.autograd.ops.elementwise import where
 from tinygrad_llm.autograd.ops.shape import along, axis_from_front, is_number, unbroadcast
-from tinygrad_llm.autograd.primitive import primitive
+from tinygrad_llm.autograd.primitive import fused, primitive
 from tinygrad_llm.autograd.tensor import raw
 from tinygrad_llm.backend import DEFAULT_DTYPE, array_module
+from tinygrad_llm.kernels import cpu
 from tinygrad_llm.kernels.segments import add_rows
 
 # --- indices --------------------------------------------------------------------------------------------------
@@ -97,7 +98,7 @@ def take(x, indices, axis=None):
     return getitem(x, index=along(axis_from_front(axis, x.ndim), indices))
 
 
-@composite
+@fused(cpu=cpu.embedding)
 def embedding(weight, ids):
     """Row ids[...] of a table; the gradient of a row is the sum over all its uses. (V, C), (...) integers -> (..., C).
 
