@@ -22,6 +22,7 @@ from tinygrad_llm.generation import (
     tree,
 )
 from tinygrad_llm.nn.functional import log_softmax
+from tinygrad_llm.text import Tokenizer
 
 V, PROMPT, LENGTH, STOP = 5, [3, 1, 4], 4, 2
 SIZES = {"vocab_size": V, "context": 8, "layers": 2, "heads": 2, "width": 8}
@@ -42,14 +43,35 @@ def model(request) -> Transformer:
     return MODELS[request.param]
 
 
-def steps(model, tokens, sampler=None) -> list[float]:
-    """log p of each token after the prompt, without a cache."""
+def distributions(model, texts: np.ndarray) -> np.ndarray:
+    """log p of what may come at each place after the prompt, without a cache: (N, T) -> (N, T, V)."""
     with no_grad():
-        logits = model(np.array([PROMPT + list(tokens)])).numpy()[0].astype(np.float64)
-    log_p = log_softmax(logits[len(PROMPT) - 1 : -1])
+        logits = model(np.concatenate([np.tile(PROMPT, (len(texts), 1)), texts], axis=1)).numpy().astype(np.float64)
+    return log_softmax(logits[:, len(PROMPT) - 1 : -1])
+
+
+@functools.cache
+def all_distributions(model) -> dict[tuple[int, ...], np.ndarray]:
+    """Those of all texts of full length."""
+    texts = list(itertools.product(range(V), repeat=LENGTH))
+    return dict(zip(texts, distributions(model, np.array(texts)), strict=True))
+
+
+def steps(model, tokens, sampler=None) -> list[float]:
+    """log p of each token after the prompt."""
+    if len(tokens) <= LENGTH:
+        log_p = all_distributions(model)[(*tokens, *[0] * (LENGTH - len(tokens)))][: len(tokens)]
+    else:
+        log_p = distributions(model, np.array([tokens]))[0]
     if sampler is not None:
         log_p = [sampler(row, PROMPT + list(tokens[:t])) for t, row in enumerate(log_p)]
     return [float(row[token]) for row, token in zip(log_p, tokens, strict=True)]
+
+
+def continuation(model, tokens, ended=False, sampler=None) -> Continuation:
+    return Continuation(
+        tuple(tokens[:-1] if ended else tokens), tuple(steps(model, tokens)), tuple(steps(model, tokens, sampler))
+    )
 
 
 @functools.cache
@@ -60,18 +82,20 @@ def everything(model, stop=True, sampler=None, length=LENGTH) -> list[Continuati
         for tokens in itertools.product(range(V), repeat=n):
             ended = stop and tokens[-1] == STOP
             if (ended or n == length) and not (stop and STOP in tokens[:-1]):
-                result.append(Continuation(tokens[:-1] if ended else tokens, sum(steps(model, tokens, sampler)), ended))
+                result.append(continuation(model, tokens, ended, sampler))
     return result
 
 
 def wu(one: Continuation, penalty: float) -> float:
     """The score of Wu et al. 2016."""
-    return one.log_p / ((5 + one.length) ** penalty / (5 + 1) ** penalty)
+    return one.sampled_log_p / ((5 + one.length) ** penalty / (5 + 1) ** penalty)
 
 
 def same(found: list[Continuation], expected: list[Continuation]) -> bool:
     assert [(one.tokens, one.ended) for one in found] == [(one.tokens, one.ended) for one in expected]
-    assert [one.log_p for one in found] == pytest.approx([one.log_p for one in expected], abs=1e-10)
+    for a, b in zip(found, expected, strict=True):
+        assert a.log_p_of_each == pytest.approx(b.log_p_of_each, abs=1e-10)
+        assert a.sampled_log_p_of_each == pytest.approx(b.sampled_log_p_of_each, abs=1e-10)
     return True
 
 
@@ -99,7 +123,7 @@ def test_one_beam_is_greedy(model, stop_tokens):
     )
     (found,) = beam_search(model, PROMPT, 1, 5, stop_tokens=stop_tokens)
     assert found.tokens == greedy
-    assert found.log_p == pytest.approx(sum(steps(model, [*greedy, *[STOP] * found.ended])), abs=1e-10)
+    assert same([found], [continuation(model, [*greedy, *[STOP] * found.ended], found.ended)])
 
 
 def slow_beam_search(model, beams, penalty):
@@ -110,12 +134,12 @@ def slow_beam_search(model, beams, penalty):
         alive = []
         for tokens in longer:
             if tokens[-1] == STOP:
-                ended.append(Continuation(tokens[:-1], sum(steps(model, tokens)), True))
+                ended.append(continuation(model, tokens, True))
             else:
                 alive.append(tokens)
             if len(alive) == beams:
                 break
-    found = ended + [Continuation(tokens, sum(steps(model, tokens))) for tokens in alive]
+    found = ended + [continuation(model, tokens) for tokens in alive]
     return sorted(found, key=lambda one: -wu(one, penalty))[:beams]
 
 
@@ -147,43 +171,66 @@ def test_a_length_penalty_prefers_longer_texts(model):
 
 def test_a_sampler_changes_what_is_searched(model):
     sampler = NoRepeatNgrams(1)
-    every = sorted(everything(model, sampler=sampler, length=2), key=lambda one: -one.log_p)
-    possible = [one for one in every if one.log_p > -np.inf]
+    every = sorted(everything(model, sampler=sampler, length=2), key=lambda one: -one.sampled_log_p)
+    possible = [one for one in every if one.sampled_log_p > -np.inf]
     found = beam_search(model, PROMPT, 99, 2, sampler=sampler, stop_tokens=(STOP,))
     assert same(found, possible)
     assert len(possible) < len(every)
 
 
 def test_nothing_is_asked_for(model):
-    assert beam_search(model, PROMPT, 3, 0) == [Continuation((), 0.0)]
-    assert best_of_n(model, PROMPT, 2, 0, Chain(), np.random.default_rng(0)) == [Continuation((), 0.0)] * 2
+    assert beam_search(model, PROMPT, 3, 0) == [Continuation()]
+    assert best_of_n(model, PROMPT, 2, 0, Chain(), dice(2)) == [Continuation()] * 2
+    assert Continuation().log_p == Continuation().mean_log_p == 0.0
 
 
 # --- best of n --------------------------------------------------------------------------------------------------
 
 
+def dice(count: int, seed: int = 7) -> list[np.random.Generator]:
+    return [np.random.default_rng(seed + i) for i in range(count)]
+
+
 @pytest.mark.parametrize("by", ["mean", "sum"])
 def test_each_is_what_its_generator_draws_and_the_best_comes_first(model, by):
     sampler, count = Chain((TopK(4), Temperature(1.3))), 9
-    found = best_of_n(model, PROMPT, count, LENGTH, sampler, np.random.default_rng(7), by=by, stop_tokens=(STOP,))
+    found = best_of_n(model, PROMPT, count, LENGTH, sampler, dice(count), by=by, stop_tokens=(STOP,))
     one_by_one = []
-    for dice in np.random.default_rng(7).spawn(count):
-        tokens = list(generate_tokens(model, PROMPT, LENGTH, sampler, dice, stop_tokens=(STOP,)))
+    for rng in dice(count):
+        tokens = list(generate_tokens(model, PROMPT, LENGTH, sampler, rng, stop_tokens=(STOP,)))
         ended = len(tokens) < LENGTH
-        log_p = sum(steps(model, [*tokens, *[STOP] * ended]))
-        one_by_one.append((log_p / ((len(tokens) + ended) if by == "mean" else 1), tuple(tokens)))
-    one_by_one.sort(key=lambda pair: -pair[0])
-    assert [one.tokens for one in found] == [tokens for _, tokens in one_by_one]
-    scores = [one.mean_log_p if by == "mean" else one.log_p for one in found]
-    assert scores == pytest.approx([score for score, _ in one_by_one], abs=1e-10)
+        one_by_one.append(continuation(model, [*tokens, *[STOP] * ended], ended, sampler))
+    one_by_one.sort(key=lambda one: -one.log_p / (one.length if by == "mean" else 1))
+    assert same(found, one_by_one)
     assert len({one.length for one in found}) > 1  # some ended before others
 
 
 def test_more_of_them_do_not_change_the_earlier_ones(model):
-    few, many = (
-        best_of_n(model, PROMPT, n, LENGTH, Temperature(1.5), np.random.default_rng(3), by="sum") for n in (2, 6)
-    )
+    few, many = (best_of_n(model, PROMPT, n, LENGTH, Temperature(1.5), dice(n)) for n in (2, 6))
     assert {one.tokens for one in few} <= {one.tokens for one in many}
+
+
+def test_they_may_be_finished_by_other_things_than_a_stop_token(model):
+    def finished(tokens):
+        return tokens[-1] == 1
+
+    for one in beam_search(model, PROMPT, 20, LENGTH, finished=finished):
+        assert 1 not in one.tokens[:-1] and (len(one.tokens) == LENGTH or one.tokens[-1] == 1) and not one.ended
+    whole = best_of_n(model, PROMPT, 9, LENGTH, Temperature(1.5), dice(9))
+    cut = best_of_n(model, PROMPT, 9, LENGTH, Temperature(1.5), dice(9), finished=finished)
+    expected = {one.tokens[: one.tokens.index(1) + 1] if 1 in one.tokens else one.tokens for one in whole}
+    assert {one.tokens for one in cut} == expected
+
+
+def test_as_texts_after_a_prompt():
+    tokenizer = Tokenizer.train("", 256)
+    one = Continuation(tuple(b"not to be"), (-1.0,) * 10, (-0.5,) * 10)
+    written = one.written("or ", tokenizer)
+    assert (written.prompt, written.text, written.ending) == ("or ", "not to be", "stop token")
+    assert written.log_probabilities.tolist() == [-1.0] * 9 and written.sampled_log_probabilities.sum() == -4.5
+    stopped = one.written("or ", tokenizer, stop="to")
+    assert (stopped.text, stopped.ending) == ("not ", "stop string")
+    assert Continuation((65,), (-1.0,), (-1.0,)).written("", tokenizer).ending == "max tokens"
 
 
 # --- the tree ---------------------------------------------------------------------------------------------------
@@ -242,8 +289,6 @@ def test_a_sampler_prunes_the_tree(model):
 
 # --- bad input --------------------------------------------------------------------------------------------------
 
-rng = np.random.default_rng(0)
-
 
 @pytest.mark.parametrize(
     ("call", "message"),
@@ -253,9 +298,13 @@ rng = np.random.default_rng(0)
         (lambda model: beam_search(model, PROMPT, 2, 7), "3 tokens and then 7 .* which is 8; at most 6 fit"),
         (lambda model: beam_search(model, [9], 2, 3), "ids must be 0 to 4"),
         (lambda model: beam_search(model, PROMPT, 2, 3, length_penalty=-1), "length_penalty must be a number of at"),
-        (lambda model: best_of_n(model, PROMPT, 0, 3, Chain(), rng), "count must be at least 1, it was 0"),
-        (lambda model: best_of_n(model, PROMPT, 2, 3, Chain(), rng, by="best"), "by must be 'mean' or 'sum'"),
-        (lambda model: best_of_n(model, PROMPT, 2, 7, Chain(), rng), "at most 6 fit"),
+        (
+            lambda model: best_of_n(model, PROMPT, 0, 3, Chain(), []),
+            "count must be at least 1, each with a generator: it was 0",
+        ),
+        (lambda model: best_of_n(model, PROMPT, 3, 3, Chain(), dice(2)), "it was 3, with 2 of them"),
+        (lambda model: best_of_n(model, PROMPT, 2, 3, Chain(), dice(2), by="best"), "by must be 'mean' or 'sum'"),
+        (lambda model: best_of_n(model, PROMPT, 2, 7, Chain(), dice(2)), "at most 6 fit"),
         (lambda model: continuation_tree(model, PROMPT, 0), "depth and branches must be at least 1, they were 0 and 3"),
         (lambda model: continuation_tree(model, PROMPT, 2, least=0.0), "mass and least must be above 0"),
         (lambda model: continuation_tree(model, PROMPT, 7), "at most 6 fit"),

@@ -14,7 +14,7 @@ Left out on purpose: groups of beams that must differ (Vijayakumar et al. 2018).
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
@@ -35,15 +35,16 @@ def beam_search(
     length_penalty: float = 0.0,
     sampler: Stage | None = None,
     stop_tokens: Collection[int] = (),
+    finished: Callable[[tuple[int, ...]], bool] = lambda tokens: False,
 ) -> list[Continuation]:
     """The continuations with the highest score that were found, at most `beams` of them, the best first.
 
-    A continuation is complete when it has ended in a stop token, or when it has `max_tokens` tokens. Its score is log p
-    divided by ((5 + n) / 6)^a, where n is its number of tokens and a the length penalty: at 0, log p itself, for which
-    long texts are always worse than short ones; 0.6 to 1 makes up for that.
+    A continuation is complete when it has ended in a stop token, when it has `max_tokens` tokens, or when `finished`
+    says so of its tokens. Its score is log p divided by ((5 + n) / 6)^a, where n is its number of tokens and a the
+    length penalty: at 0, log p itself, for which long texts are always worse than short ones; 0.6 to 1 makes up for it.
 
-    sampler: changes the distributions before they are searched, `NoRepeatNgrams(3)` for instance; log p is then the
-    sum of what it makes of them. Nothing is drawn: the same text has the same continuations.
+    sampler: changes the distributions before they are searched, `NoRepeatNgrams(3)` for instance; the log p of the
+    score is then that after it. Nothing is drawn: the same text has the same continuations.
 
     With one beam and no length penalty this is greedy decoding. With so many that nothing is left out, it is exact.
     Sources: Sutskever et al. 2014, section 3.2; Wu et al. 2016, equation 14 (without the coverage penalty, which is for
@@ -58,30 +59,29 @@ def beam_search(
     text, sampler = checked_prompt(model, ids, max_tokens), Chain() if sampler is None else sampler
 
     def score(one: Continuation, length: int | None = None) -> float:
-        return one.log_p / ((5 + (one.length if length is None else length)) / 6) ** length_penalty
+        return one.sampled_log_p / ((5 + (one.length if length is None else length)) / 6) ** length_penalty
 
-    alive, ended = [Continuation((), 0.0)], []
+    alive, complete = [Continuation()], []
     cache = GrowingCache(model.config)
-    log_p = next_log_probabilities(model, text, cache)[None] if max_tokens else np.empty((1, 0))  # (1, V)
     for step in range(max_tokens):
-        if step:
-            last = np.array([one.tokens[-1:] for one in alive])  # (B, 1)
-            log_p = next_log_probabilities(model, last, cache)  # (B, V)
-        rows, new = [], []
-        for row, token, more in best_steps(alive, log_p, text, sampler, beams, stop_tokens):
-            if token in stop_tokens:
-                ended.append(alive[row].end(more))
+        new = [one.tokens[-1:] for one in alive] if step else [text]
+        log_p = next_log_probabilities(model, np.array(new), cache)  # (B, V)
+        rows, longer = [], []
+        for row, token, sampled in best_steps(alive, log_p, text, sampler, beams, stop_tokens):
+            one = alive[row].then(token, float(log_p[row, token]), sampled, ends=token in stop_tokens)
+            if one.ended or finished(one.tokens):
+                complete.append(one)
             else:
                 rows.append(row)
-                new.append(alive[row].then(token, more))
-            if len(new) == beams:
+                longer.append(one)
+            if len(longer) == beams:
                 break
-        alive, ended = new, heapq.nlargest(beams, ended, key=score)
+        alive, complete = longer, heapq.nlargest(beams, complete, key=score)
         # log p only falls, so none that is alive can get a better score than what it has now, at the greatest length.
-        if not alive or (len(ended) == beams and score(ended[-1]) >= max(score(one, max_tokens) for one in alive)):
-            return ended
+        if not alive or (len(complete) == beams and score(complete[-1]) >= max(score(x, max_tokens) for x in alive)):
+            return complete
         cache = cache.select(rows)
-    return heapq.nlargest(beams, ended + alive, key=score)
+    return heapq.nlargest(beams, complete + alive, key=score)
 
 
 def best_steps(
@@ -92,15 +92,14 @@ def best_steps(
     beams: int,
     stop_tokens: Collection[int],
 ) -> list[tuple[int, int, float]]:
-    """(row, token, log p) of the steps that lead to the most probable texts, the best first.
+    """(row, token, log p after the sampler) of the steps that lead to the most probable texts, the best first.
 
     log_p: (B, V), what may come after each of the B that are alive. There are enough steps in the list that `beams` of
     them are not stop tokens. Among equals the upper row and the lower id come first.
     """
     steps = []
     for row, one in enumerate(alive):
-        changed = sampler(log_p[row], [*text, *one.tokens])  # (V,)
-        for token in ranked(changed, beams + len(stop_tokens)).tolist():
-            if changed[token] > -np.inf:
-                steps.append((row, token, float(changed[token])))
-    return sorted(steps, key=lambda step: -(alive[step[0]].log_p + step[2]))
+        sampled = sampler(log_p[row], [*text, *one.tokens])  # (V,)
+        best = ranked(sampled, beams + len(stop_tokens))
+        steps += [(row, token, float(sampled[token])) for token in best.tolist() if sampled[token] > -np.inf]
+    return sorted(steps, key=lambda step: -(alive[step[0]].sampled_log_p + step[2]))

@@ -9,13 +9,13 @@ Left out on purpose: choosing by another judge than the model (a reward model).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal
 
 import numpy as np
 
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.generation.cache import GrowingCache
+from tinygrad_llm.generation.batch import read_together
 from tinygrad_llm.generation.continuations import Continuation, checked_prompt
 from tinygrad_llm.generation.generate import next_log_probabilities
 from tinygrad_llm.generation.samplers import Stage, draw
@@ -28,46 +28,43 @@ def best_of_n(
     count: int,
     max_tokens: int,
     sampler: Stage,
-    rng: np.random.Generator,
+    rngs: Sequence[np.random.Generator],
     *,
     by: Literal["mean", "sum"] = "mean",
     stop_tokens: Collection[int] = (),
+    finished: Callable[[tuple[int, ...]], bool] = lambda tokens: False,
 ) -> list[Continuation]:
     """`count` continuations, drawn in one batch; the best first, equals in the order in which they were drawn.
 
+    rngs: a generator for each of them. Number i is what `generate_tokens` writes with generator i; so the same seeds
+    give the same texts, and more of them do not change the earlier ones.
     by: "mean" takes the highest log p per token, "sum" the highest log p of the whole, for which short texts are better
-    than long ones. Either is what the model says, before the sampler.
-
-    Continuation i draws with generator i of `rng.spawn(count)`, and is what `generate_tokens` writes with it: more
-    continuations do not change the earlier ones.
+    than long ones. Either is what the model says, before the sampler; a stop token counts as well.
+    finished: asked with the tokens of a continuation after each one, whether it shall end there.
 
     Raises InputError for a text that does not fit in the context together with max_tokens.
     """
-    if count < 1:
-        raise InputError(f"count must be at least 1, it was {count}.")
+    if count < 1 or len(rngs) != count:
+        raise InputError(f"count must be at least 1, each with a generator: it was {count}, with {len(rngs)} of them.")
     if by not in ("mean", "sum"):
         raise InputError(f"by must be 'mean' or 'sum', it was {by!r}.")
-    text, dice = checked_prompt(model, ids, max_tokens), rng.spawn(count)
-    drawn = [Continuation((), 0.0)] * count
-    going = list(range(count))  # which of them the rows of the batch are
-    cache = GrowingCache(model.config)
-    if max_tokens:
-        log_p = next_log_probabilities(model, text, cache)[None].repeat(count, axis=0)  # (B, V)
-        cache = cache.repeat(count)
+    text = checked_prompt(model, ids, max_tokens)
+    drawn, rows = [Continuation()] * count, list(range(count))  # rows: which of them are still going on
     for step in range(max_tokens):
-        if step:
-            log_p = next_log_probabilities(model, np.array([drawn[i].tokens[-1:] for i in going]), cache)  # (B, V)
-        rows = []  # those that go on
-        for row, i in enumerate(going):
-            one = drawn[i]
-            token = int(draw(sampler(log_p[row], [*text, *one.tokens]), dice[i]))
-            if token in stop_tokens:
-                drawn[i] = one.end(float(log_p[row, token]))
-            else:
-                drawn[i] = one.then(token, float(log_p[row, token]))
-                rows.append(row)
-        if not rows:
+        if step == 0:
+            log_p, cache = read_together(model, [text] * count)  # (B, V)
+        else:
+            log_p = next_log_probabilities(model, np.array([drawn[i].tokens[-1:] for i in rows]), cache)  # (B, V)
+        going_on = []  # places in `rows`
+        for place, i in enumerate(rows):
+            sampled = sampler(log_p[place], [*text, *drawn[i].tokens])  # (V,)
+            token = int(draw(sampled, rngs[i]))
+            ends = token in stop_tokens
+            drawn[i] = drawn[i].then(token, float(log_p[place, token]), float(sampled[token]), ends=ends)
+            if not ends and not finished(drawn[i].tokens):
+                going_on.append(place)
+        if not going_on:
             break
-        if len(rows) < len(going):
-            going, cache = [going[row] for row in rows], cache.select(rows)
+        if len(going_on) < len(rows):
+            cache, rows = cache.select(going_on), [rows[place] for place in going_on]
     return sorted(drawn, key=lambda one: -(one.mean_log_p if by == "mean" else one.log_p))

@@ -11,51 +11,82 @@ Left out on purpose: texts longer than the context. Whoever compares continuatio
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.generation.generate import checked_ids
+from tinygrad_llm.generation.generate import check_max_tokens, checked_ids
+from tinygrad_llm.generation.text_stream import TextStream
+from tinygrad_llm.generation.written import Written
 from tinygrad_llm.nn.transformer import Transformer
+from tinygrad_llm.text.tokenizer import Tokenizer
 
 
-class Continuation(NamedTuple):
+@dataclass(frozen=True)
+class Continuation:
     """One way in which a text may go on.
 
-    tokens: without the stop token. ended: whether a stop token came after them.
-    log_p: the sum of log p of the tokens, in nats, that of the stop token included: the probability that the text goes
-    on exactly so.
+    tokens: without the stop token. log_p_of_each: log p of each token as the model said, in nats, and, if the text has
+    ended, that of the stop token after them. sampled_log_p_of_each: the same in the distribution after the sampler.
     """
 
-    tokens: tuple[int, ...]
-    log_p: float
-    ended: bool = False
+    tokens: tuple[int, ...] = ()
+    log_p_of_each: tuple[float, ...] = ()
+    sampled_log_p_of_each: tuple[float, ...] = ()
+
+    @property
+    def ended(self) -> bool:
+        """Whether a stop token came after the tokens."""
+        return self.length > len(self.tokens)
 
     @property
     def length(self) -> int:
-        """How many tokens log_p is a sum over: the stop token counts."""
-        return len(self.tokens) + self.ended
+        """How many tokens there are; the stop token counts."""
+        return len(self.log_p_of_each)
+
+    @property
+    def log_p(self) -> float:
+        """Of all together, in nats: that the model goes on exactly so."""
+        return sum(self.log_p_of_each)
+
+    @property
+    def sampled_log_p(self) -> float:
+        """Of all together, after the sampler."""
+        return sum(self.sampled_log_p_of_each)
 
     @property
     def mean_log_p(self) -> float:
-        """log p per token, in nats; 0 for no tokens."""
+        """log p per token; 0 where there is none."""
         return self.log_p / max(1, self.length)
 
-    def then(self, token: int, log_p: float) -> Continuation:
-        """One token longer."""
-        return Continuation((*self.tokens, token), self.log_p + log_p)
+    def then(self, token: int, log_p: float, sampled_log_p: float, *, ends: bool = False) -> Continuation:
+        """One token longer; or ended by it, if it is a stop token."""
+        return Continuation(
+            self.tokens if ends else (*self.tokens, token),
+            (*self.log_p_of_each, log_p),
+            (*self.sampled_log_p_of_each, sampled_log_p),
+        )
 
-    def end(self, log_p: float) -> Continuation:
-        """Ended by a stop token of this log-probability."""
-        return Continuation(self.tokens, self.log_p + log_p, ended=True)
+    def written(self, prompt: str, tokenizer: Tokenizer, stop: str | Sequence[str] = ()) -> Written:
+        """As a text after a prompt, up to the first stop string."""
+        stream = TextStream(tokenizer, stop)
+        text = "".join(map(stream.push, self.tokens)) + stream.finish()
+        n = len(self.tokens)
+        return Written(
+            prompt,
+            text,
+            np.array(self.tokens, np.int64),
+            np.array(self.log_p_of_each[:n]),
+            np.array(self.sampled_log_p_of_each[:n]),
+            "stop string" if stream.stopped else "stop token" if self.ended else "max tokens",
+        )
 
 
 def checked_prompt(model: Transformer, ids: Sequence[int] | np.ndarray, max_tokens: int) -> list[int]:
     """The ids as a list. Raises InputError unless the model can read them with max_tokens more, the last one aside."""
     text = checked_ids(model, ids)
-    if max_tokens < 0:
-        raise InputError(f"max_tokens must be at least 0, it was {max_tokens}.")
+    check_max_tokens(max_tokens)
     if len(text) + max_tokens - 1 > model.config.context:
         raise InputError(
             f"max_tokens: {len(text)} tokens and then {max_tokens} are more than the model can look at, which is "
