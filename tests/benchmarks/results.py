@@ -73,23 +73,32 @@ def save_figure(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=160, facecolor="white")
 
 
-def groups_of_bars(axes: Axes, groups: dict[str, dict[str, float]], note: Callable[[float], str]) -> None:
-    """Horizontal bars: one group per name, from the top, in it one bar per contestant, with a note at its end."""
+def groups_of_bars(
+    axes: Axes, groups: dict[str, dict[str, float]], note: Callable[[float], str], start: float = 0.0
+) -> None:
+    """Horizontal bars from `start`: one group per name, in it one bar per contestant, with a note at its end."""
     names = list(dict.fromkeys(name for group in groups.values() for name in group))
     height = 0.8 / len(names)
     for i, name in enumerate(names):
         rows = [row + (i - (len(names) - 1) / 2) * height for row, group in enumerate(groups.values()) if name in group]
         values = [group[name] for group in groups.values() if name in group]
-        axes.barh(rows, values, 0.9 * height, color=COLOURS[name], label=name)
+        lengths = [value - start for value in values]
+        axes.barh(rows, lengths, 0.9 * height, left=start, color=COLOURS[name], label=name)
         for row, value in zip(rows, values, strict=True):
             axes.annotate(
-                note(value), (value, row), xytext=(4, 0), textcoords="offset points", va="center", fontsize=7.5
-            )
+                note(value), (max(value, start), row), xytext=(4, 0), textcoords="offset points", va="center",
+                fontsize=7.5,
+            )  # fmt: skip
     axes.set_yticks(range(len(groups)), list(groups))
     axes.set_ylim(len(groups) - 0.4, -0.6)
     axes.margins(x=0.12)
     tidy(axes)
     axes.grid(axis="x", color="#e6e9ed")
+
+
+def add_legend(figure: Figure, axes: Axes) -> None:
+    """Above the picture, where it hides nothing."""
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=4, frameon=False, fontsize=8.5)
 
 
 def tidy(axes: Axes) -> None:

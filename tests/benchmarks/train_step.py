@@ -31,6 +31,7 @@ from results import (
     Plot,
     Rounds,
     WriteJson,
+    add_legend,
     groups_of_bars,
     machine_peaks,
     peaks_in_words,
@@ -203,7 +204,7 @@ def draw(record: dict[str, dict], path: Path) -> None:
     }
     groups_of_bars(memory, held, "{:,.0f} MB".format)
     memory.set_title("Memory at most, MB", loc="left", fontsize=10)
-    speed.legend(frameon=False, fontsize=8.5, loc="lower right")
+    add_legend(figure, speed)
     save_figure(figure, path)
 
 
