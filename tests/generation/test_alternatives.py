@@ -43,9 +43,11 @@ def test_a_text_longer_than_the_context_is_scored_as_always(make_model, context)
     )
 
 
-def test_logits_are_computed_in_portions(model, monkeypatch):
+def test_a_text_is_read_and_logits_are_computed_in_portions(make_model, monkeypatch):
+    model = make_model("gemma3", context=9)
     whole = text_alternatives(model, IDS)
     monkeypatch.setattr("tinygrad_llm.generation.alternatives.LOGITS_BYTES", 4 * 50 * 3)
+    monkeypatch.setattr("tinygrad_llm.generation.alternatives.READ", 4)
     for a, b in zip(text_alternatives(model, IDS), whole, strict=True):
         assert a.log_p == pytest.approx(b.log_p, abs=1e-10) and a.rank == b.rank
 

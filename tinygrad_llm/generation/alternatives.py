@@ -16,9 +16,10 @@ import numpy as np
 from tinygrad_llm.autograd import no_grad
 from tinygrad_llm.backend import to_device, to_numpy
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.generation.cache import GrowingCache
 from tinygrad_llm.generation.generate import Drawn
 from tinygrad_llm.generation.samplers import ranked
-from tinygrad_llm.generation.scoring import LOGITS_BYTES, window_starts
+from tinygrad_llm.generation.scoring import LOGITS_BYTES, READ, window_starts
 from tinygrad_llm.nn import functional as F
 from tinygrad_llm.nn.transformer import Transformer
 
@@ -73,18 +74,20 @@ def text_distributions(model: Transformer, ids: np.ndarray) -> Iterator[np.ndarr
     One at a time: for a large vocabulary all of them together are far larger than the model.
     """
     context, device = model.config.context, model.embedding.weight.device
-    together = max(1, LOGITS_BYTES // (4 * model.config.vocab_size))
+    few = max(1, LOGITS_BYTES // (4 * model.config.vocab_size))
     done = 0
     for start in window_starts(len(ids), context).tolist():
-        window = ids[start : start + context]  # (t,)
-        with no_grad():
-            hidden = model.hidden(to_device(window[None], device))[0, done - start :]  # (n, C), what is not done yet
-        for first in range(0, hidden.shape[0], together):
-            with no_grad():  # closed again before anything is given out: what the reader computes is recorded
-                logits = to_numpy(model.logits(hidden[first : first + together]).data)  # (n, V)
-            for row in logits:
-                yield F.log_softmax(row.astype(np.float64))
-        done = start + len(window)
+        end, cache = min(start + context, len(ids)), GrowingCache(model.config)
+        for piece in range(start, end, READ):
+            read = ids[piece : min(piece + READ, end)]
+            with no_grad():
+                hidden = model.hidden(to_device(read[None], device), cache=cache)[0]  # (t, C)
+            for first in range(max(0, done - piece), len(read), few):
+                with no_grad():  # closed again before anything is given out: what the reader computes is recorded
+                    logits = to_numpy(model.logits(hidden[first : first + few]).data)  # (n, V)
+                for row in logits:
+                    yield F.log_softmax(row.astype(np.float64))
+        done = end
 
 
 def check_count(count: int) -> None:
