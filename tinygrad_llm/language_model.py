@@ -25,7 +25,7 @@ from tinygrad_llm.generation.chains import parse_chain, usual_chain
 from tinygrad_llm.generation.generate import Drawn, checked_ids, draws, next_log_probabilities
 from tinygrad_llm.generation.samplers import Stage
 from tinygrad_llm.generation.scoring import score_tokens
-from tinygrad_llm.generation.written import Writing, Written
+from tinygrad_llm.generation.written import Writing, Written, written_pieces
 from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.pictures.distribution import Distribution
 from tinygrad_llm.text.tokenizer import Tokenizer
@@ -109,41 +109,46 @@ class LanguageModel:
 
     def stream(self, prompt: str, max_tokens: int = 100, **options: Any) -> Iterator[str]:
         """As `generate`, but piece by piece while it is written: whole characters, and nothing of a stop string."""
-        return self._pieces(*self._begin(prompt, max_tokens, **options))
+        return written_pieces(*self._begin(prompt, max_tokens, **options))
 
     def write(self, prompt: str, max_tokens: int = 100, **options: Any) -> Written:
         """The text that the model writes after `prompt`, with its tokens and how probable each of them was.
 
         max_tokens: at most this many; it ends before when the model draws a token that ends a text.
         options:
-            temperature: 0 always takes the most probable token, 1 draws as the model says; 0.8 unless told otherwise.
-            top_k, top_p, min_p, … : draw only from the likeliest tokens, and all else that `chains.usual_chain` knows.
-            sampler: instead of these a stage of your own, or a chain such as "min_p=0.1, temperature=1.5".
             seed: the same seed gives the same text; None gives another one each time.
             stop: a string or several; the text ends before the first of them.
+            temperature, top_k, sampler, …: how tokens are chosen; see `sampler`.
 
         Raises InputError for a prompt that is longer than the context, and for values that an option cannot have.
         """
         writing, drawn = self._begin(prompt, max_tokens, **options)
-        for _ in self._pieces(writing, drawn):
+        for _ in written_pieces(writing, drawn):
             pass
         return writing.written()
 
-    def write_many(self, prompts: Sequence[str], max_tokens: int = 100, **options: Any) -> list[Written]:
+    def write_many(
+        self,
+        prompts: Sequence[str],
+        max_tokens: int = 100,
+        *,
+        seed: int | None = None,
+        stop: str | Sequence[str] = (),
+        **choosing: Any,
+    ) -> list[Written]:
         """What `write` gives for each of the prompts, in their order, all written at once: much faster.
 
-        options: as in `write`. The text after prompt number i (from 0) is the one that it has alone with the seed plus
-        i; so several texts after the same prompt are `model.write_many([prompt] * 5, seed=1)`.
+        The text after prompt number i (from 0) is the one that it has alone with the seed plus i. So several texts
+        after the same prompt are `model.write_many([prompt] * 5, seed=1)`. Everything else as in `write`.
         """
         if isinstance(prompts, str):
             raise InputError(f"prompts must be a list of texts, it was one: {prompts!r}. For one there is write.")
-        sampler, seed, stop = self._chosen(**options)
         writings = [Writing(prompt, self.tokenizer, max_tokens, stop) for prompt in prompts]
         drawn = draws_together(
             self.network,
             [self._prompt_ids(prompt) for prompt in prompts],
             max_tokens,
-            [sampler] * len(prompts),
+            [self.sampler(**choosing)] * len(prompts),
             [seeded_generator(None if seed is None else seed + row) for row in range(len(prompts))],
             stop_tokens=self.stop_tokens,
             finished=lambda row: writings[row].stopped,
@@ -154,41 +159,35 @@ class LanguageModel:
             writing.finish()
         return [writing.written() for writing in writings]
 
-    def _begin(self, prompt: str, max_tokens: int, **options: Any) -> tuple[Writing, Iterator[Drawn]]:
-        """The text that is going to be written, empty, and what is drawn for it. Everything asked for is checked."""
-        sampler, seed, stop = self._chosen(**options)
-        rng = seeded_generator(seed)
-        ids = self._prompt_ids(prompt)
-        drawn = draws(self.network, ids, max_tokens, sampler, rng, stop_tokens=self.stop_tokens)
-        return Writing(prompt, self.tokenizer, max_tokens, stop), drawn
+    def sampler(self, sampler: Stage | str | None = None, **stages: Any) -> Stage:
+        """What is done to a distribution before a token is drawn from it.
 
-    @staticmethod
-    def _pieces(writing: Writing, drawn: Iterator[Drawn]) -> Iterator[str]:
-        """The pieces of the text while it is written, none of them empty."""
-        for one in drawn:
-            if piece := writing.take(one):
-                yield piece
-            if writing.stopped:
-                break
-        if piece := writing.finish():
-            yield piece
-
-    def _chosen(
-        self,
-        sampler: Stage | str | None = None,
-        seed: int | None = None,
-        stop: str | Sequence[str] = (),
-        **stages: Any,
-    ) -> tuple[Stage, int | None, str | Sequence[str]]:
-        """What the options of `write` say: sampler, seed, stop."""
+        stages: temperature (0 always takes the most probable token, 1 draws as the model says; 0.8 unless told
+        otherwise), top_k, top_p, min_p and everything else that `chains.usual_chain` knows, in its order.
+        sampler: instead of these a chain of your own, or one that is written out: "min_p=0.1, temperature=1.5".
+        """
         if sampler is None:
-            return usual_chain(**({"temperature": TEMPERATURE} | stages)), seed, stop
+            return usual_chain(**({"temperature": TEMPERATURE} | stages))
         if stages:
             raise InputError(
                 f"sampler says all there is to say about the choice of tokens, and {', '.join(stages)} stands beside "
                 "it. Put that into the chain, or leave the sampler out."
             )
-        return parse_chain(sampler, self.tokenizer) if isinstance(sampler, str) else sampler, seed, stop
+        return parse_chain(sampler, self.tokenizer) if isinstance(sampler, str) else sampler
+
+    def _begin(
+        self,
+        prompt: str,
+        max_tokens: int,
+        *,
+        seed: int | None = None,
+        stop: str | Sequence[str] = (),
+        **choosing: Any,
+    ) -> tuple[Writing, Iterator[Drawn]]:
+        """The text that is going to be written, empty, and what is drawn for it. Everything asked for is checked."""
+        sampler, rng, ids = self.sampler(**choosing), seeded_generator(seed), self._prompt_ids(prompt)
+        drawn = draws(self.network, ids, max_tokens, sampler, rng, stop_tokens=self.stop_tokens)
+        return Writing(prompt, self.tokenizer, max_tokens, stop), drawn
 
     # --- reading -------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from tinygrad_llm.generation.samplers import Chain, LogitBias, MinP, Temperature
 from tinygrad_llm.generation.scoring import score_tokens
 from tinygrad_llm.generation.text_stream import StopFinder, TextStream
 from tinygrad_llm.generation.tree import Node, continuation_tree
-from tinygrad_llm.generation.written import Writing, Written
+from tinygrad_llm.generation.written import Writing, Written, written_pieces
 
 __all__ = [
     "Chain",
@@ -56,4 +56,5 @@ __all__ = [
     "score_tokens",
     "text_alternatives",
     "usual_chain",
+    "written_pieces",
 ]

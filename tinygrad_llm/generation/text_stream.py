@@ -79,7 +79,7 @@ class TextStream:
     """
 
     def __init__(self, tokenizer: Tokenizer, stop: str | Sequence[str] = ()) -> None:
-        self._decoder, self._finder = StreamDecoder(tokenizer), StopFinder(stop)
+        self._decoder, self._finder = StreamDecoder(tokenizer, continues=True), StopFinder(stop)
 
     @property
     def stopped(self) -> bool:

@@ -7,7 +7,7 @@ Comes before: `generate`, which draws; `text_stream`, which makes text of ids. C
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -83,3 +83,14 @@ class Writing:
         if self.stopped:
             return "stop string"
         return "max tokens" if len(self.drawn) == self.max_tokens else "stop token"
+
+
+def written_pieces(writing: Writing, drawn: Iterable[Drawn]) -> Iterator[str]:
+    """The pieces of the text while it is written, none of them empty; no more is drawn than the text needs."""
+    for one in drawn:
+        if piece := writing.take(one):
+            yield piece
+        if writing.stopped:
+            break
+    if piece := writing.finish():
+        yield piece
