@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinygrad_llm.autograd import no_grad
+from tinygrad_llm.autograd import Tensor, no_grad
 from tinygrad_llm.backend import to_device, to_numpy
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation.cache import GrowingCache
@@ -60,13 +60,7 @@ def draws(
     """
     text = checked_ids(model, ids)
     check_max_tokens(max_tokens)
-    cache = GrowingCache(model.config) if cache is None else cache
-    if cache.length >= len(text):
-        raise InputError(
-            f"cache: it remembers {cache.length} positions and the text has {len(text)}, so nothing is left to read. "
-            "Call cache.truncate first."
-        )
-    return _draws(model, text, max_tokens, sampler, rng, cache, stop_tokens)
+    return _draws(model, text, max_tokens, sampler, rng, checked_cache(model, cache, text), stop_tokens)
 
 
 def _draws(
@@ -127,19 +121,38 @@ def next_log_probabilities(model: Transformer, ids: Sequence[int] | np.ndarray, 
         for start in range(0, new.shape[1], together):
             hidden = model.hidden(new[:, start : start + together], cache=cache)  # (B, t, C)
         logits = model.logits(hidden[:, -1])  # (B, V)
-    numbers = to_numpy(logits.data).astype(np.float64)  # (B, V)
+    return log_probabilities_of(logits).reshape(*array.shape[:-1], -1)  # (V,) or (B, V)
+
+
+def log_probabilities_of(logits: Tensor) -> np.ndarray:
+    """The log-probabilities of these logits, (..., V) -> (..., V), float64, on the host.
+
+    Raises InputError when the logits are no numbers.
+    """
+    numbers = to_numpy(logits.data).astype(np.float64)  # (..., V)
     if not np.isfinite(numbers).all():
         raise InputError(
             "the model's logits are not numbers (NaN or infinite): its training has diverged. Load an earlier "
             "checkpoint, or train again with a lower learning rate."
         )
-    return F.log_softmax(numbers).reshape(*array.shape[:-1], -1)  # (V,) or (B, V)
+    return F.log_softmax(numbers)
 
 
 def check_max_tokens(max_tokens: int) -> None:
     """Raise InputError unless a text can be of that many tokens."""
     if max_tokens < 0:
         raise InputError(f"max_tokens must be at least 0, it was {max_tokens}.")
+
+
+def checked_cache(model: Transformer, cache: GrowingCache | None, text: Sequence[int]) -> GrowingCache:
+    """The cache, or a new one. Raises InputError unless it leaves something of the text to read."""
+    cache = GrowingCache(model.config) if cache is None else cache
+    if cache.length >= len(text):
+        raise InputError(
+            f"cache: it remembers {cache.length} positions and the text has {len(text)}, so nothing is left to read. "
+            "Call cache.truncate first."
+        )
+    return cache
 
 
 def checked_ids(model: Transformer, ids: Sequence[int] | np.ndarray) -> list[int]:
