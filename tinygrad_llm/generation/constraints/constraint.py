@@ -78,6 +78,7 @@ class Constraint:
     def state(self, tokens: Iterable[int]) -> int:
         """The state after these tokens, which begin with the constrained part.
 
+        If no token can end the text, what comes after the complete text is not looked at.
         Raises InputError for tokens that the constraint does not allow.
         """
         if len(self.automaton) > KEPT_STATES:
@@ -89,6 +90,8 @@ class Constraint:
                 data = self.vocabulary.tokens[token]
                 state = self.automaton.read(before, data) if data else DEAD
                 self._after[before, token] = state
+            if state == DEAD and not len(self.stop_tokens) and self.complete(before):
+                return before
             if state == DEAD:
                 raise InputError(
                     f"the text does not match: token {token} cannot stand where it stands. Was `after` the number of "

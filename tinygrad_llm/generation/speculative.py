@@ -1,0 +1,317 @@
+"""Speculative decoding: several tokens for one pass through the model, and the distribution of the text unchanged.
+
+To read one token a model moves all its weights through the processor; to read five at once takes hardly longer. But
+the next token cannot be read before it is known. So a cheap *draft* guesses the next few: a smaller model, or a place
+in the text so far that began alike. The model reads all guesses in one pass, which tells what it would have said after
+each. From the first to the last a guess x is
+
+    accepted with probability min(1, p(x) / q(x)),     p: the model's distribution, q: the one that x was drawn from.
+
+The first one that is not accepted is replaced by a draw from max(0, p - q), divided by its sum, and the guesses after
+it are thrown away. If all are accepted, the same pass gives one more token for free. Each token comes out with exactly
+its probability p(x): q(x) · min(1, p(x) / q(x)) = min(p(x), q(x)) of it as an accepted guess, and what is missing to
+p(x) as a replacement. So the draft decides how fast the text is written, and never what is written: a bad guess costs
+time, and nothing else. Source: Leviathan et al. 2023, section 2.3; Chen et al. 2023, algorithm 2.
+
+Here p and q are the distributions after all stages of the sampler, and each stage is shown the text with the guesses
+that stand before, so penalties and constraints work as ever. The same seed does not give the same text as without a
+draft, because the dice are thrown more often; at temperature 0 it does, except where rounding decides between equals.
+
+Comes before: `generate`, the loop without a draft; `cache`, which takes back what was not accepted. Comes after:
+`language_model`. Left out on purpose: several guesses for the same place (trees), and more than one text at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from tinygrad_llm.autograd import no_grad
+from tinygrad_llm.backend import to_device
+from tinygrad_llm.errors import InputError
+from tinygrad_llm.generation.cache import UNDO, GrowingCache
+from tinygrad_llm.generation.generate import (
+    PREFILL,
+    Drawn,
+    check_max_tokens,
+    checked_cache,
+    checked_ids,
+    first_in_view,
+    log_probabilities_of,
+    next_log_probabilities,
+)
+from tinygrad_llm.generation.samplers import Stage, draw
+from tinygrad_llm.nn.functional import log_softmax
+from tinygrad_llm.nn.transformer import Transformer
+
+
+class Proposal(NamedTuple):
+    """A guess at the next token, and the distribution that it was drawn from; None when it was not drawn but sure."""
+
+    token: int
+    log_q: np.ndarray | None  # (V,)
+
+
+@dataclass
+class Acceptance:
+    """What a draft has been good for so far."""
+
+    passes: int = 0  # forward passes of the model
+    tokens: int = 0  # tokens that were written
+    proposed: int = 0  # guesses that the model has read
+    accepted: int = 0
+
+    @property
+    def rate(self) -> float:
+        """Accepted guesses of all guesses."""
+        return self.accepted / max(1, self.proposed)
+
+    @property
+    def tokens_per_pass(self) -> float:
+        """How many tokens one pass of the model gave; without a draft it is 1."""
+        return self.tokens / max(1, self.passes)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.tokens} tokens in {self.passes} passes of the model, {self.tokens_per_pass:.2f} per pass; "
+            f"{self.accepted} of {self.proposed} proposals accepted ({self.rate:.0%})"
+        )
+
+
+class Dice:
+    """Every random decision there is in here, in two methods."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng = rng
+
+    def token(self, log_p: np.ndarray) -> int:
+        """An id, drawn from log_p (V,)."""
+        return int(draw(log_p, self.rng))
+
+    def yes(self, probability: float) -> bool:
+        """True with this probability."""
+        return self.rng.random() < probability
+
+
+class Draft(Protocol):
+    """Guesses how a text goes on. count: how many tokens at most. acceptance: how good its guesses were."""
+
+    count: int
+    acceptance: Acceptance
+
+    def propose(
+        self, text: Sequence[int], count: int, sampler: Stage, dice: Dice, stop_tokens: Collection[int]
+    ) -> list[Proposal]:
+        """At most `count` guesses, one after the other; none after a stop token."""
+
+
+class DraftModel:
+    """A smaller model with the same vocabulary, which writes its guesses one by one (Leviathan et al. 2023).
+
+    It draws through the same sampler as the model, so that both look at the same selection of tokens. Its own cache
+    goes along with the text. count: guesses per pass; the more often it is right, the more pay off.
+    """
+
+    def __init__(self, model: Transformer, count: int = 4) -> None:
+        self.model, self.count = model, checked_count(count)
+        self.acceptance = Acceptance()
+        self._cache = GrowingCache(model.config)
+        self._first = 0  # of the ids that the draft model can see
+        self._read: list[int] = []  # the ids from there on that its cache remembers
+
+    def propose(
+        self, text: Sequence[int], count: int, sampler: Stage, dice: Dice, stop_tokens: Collection[int]
+    ) -> list[Proposal]:
+        """Draws at most `count` tokens after the last half context of the text, or after all of it while it fits."""
+        context = self.model.config.context
+        count = min(count, context // 2 - 1)  # so that something of the text is in view when the view has moved
+        length = len(text) + max(count, 0)
+        self._first = 0 if length <= context else first_in_view(min(self._first, len(text) - 1), length, context)
+        seen = list(text[self._first :])
+        kept = min(same_beginning(self._read, seen), len(seen) - 1)  # one token has to be read to go on from
+        self._cache.truncate(kept if kept >= self._cache.earliest else 0)
+        written, proposals = list(text), []
+        for _ in range(count):
+            log_q = sampler(
+                next_log_probabilities(self.model, seen[self._cache.length :], self._cache), written
+            )  # (V,)
+            token = dice.token(log_q)
+            proposals.append(Proposal(token, log_q))
+            if token in stop_tokens:
+                break
+            written.append(token)
+            seen.append(token)
+        self._read = seen[: self._cache.length]
+        return proposals
+
+
+class PromptLookup:
+    """Guesses that the text goes on as it did the last time its last few tokens stood there (Saxena 2023).
+
+    Good for texts that quote or change what stands in the prompt: summaries, code, corrections. It costs no model.
+
+    count: guesses per pass. longest, shortest: how many last tokens are looked for; the longest that are found again.
+    """
+
+    def __init__(self, count: int = 10, longest: int = 3, shortest: int = 1) -> None:
+        self.count, self.longest, self.shortest = checked_count(count), longest, shortest
+        self.acceptance = Acceptance()
+        if not 1 <= shortest <= longest:
+            raise InputError(f"prompt look-up: shortest must be 1 to longest; they were {shortest} and {longest}.")
+
+    def propose(
+        self, text: Sequence[int], count: int, sampler: Stage, dice: Dice, stop_tokens: Collection[int]
+    ) -> list[Proposal]:
+        """The tokens after the last earlier place that ends as `text` does; they are not drawn but sure."""
+        start = self._continuation(np.asarray(text))
+        if start is None:
+            return []
+        tokens: list[int] = []
+        for place in range(start, start + count):
+            # Past the end of the text it copies what it has just written: so a repetition is guessed to go on.
+            tokens.append(int(text[place] if place < len(text) else tokens[place - len(text)]))
+            if tokens[-1] in stop_tokens:
+                break
+        return [Proposal(token, None) for token in tokens]
+
+    def _continuation(self, text: np.ndarray) -> int | None:
+        """Where the text goes on after the last earlier place that looks like its end. text: (T,)."""
+        for n in range(min(self.longest, len(text) - 1), self.shortest - 1, -1):
+            places = np.lib.stride_tricks.sliding_window_view(text[:-1], n)  # (T - n, n)
+            found = np.flatnonzero((places == text[-n:]).all(axis=1))
+            if len(found):
+                return int(found[-1]) + n
+        return None
+
+
+def speculative_draws(
+    model: Transformer,
+    draft: Draft,
+    ids: Sequence[int] | np.ndarray,
+    max_tokens: int,
+    sampler: Stage,
+    rng: np.random.Generator,
+    *,
+    cache: GrowingCache | None = None,
+    stop_tokens: Collection[int] = (),
+) -> Iterator[Drawn]:
+    """As `generate.draws`, with the same distribution of texts, in fewer passes of the model.
+
+    `draft.acceptance` counts along. Raises InputError as `draws` does, and when a draft model has another vocabulary.
+    """
+    text = checked_ids(model, ids)
+    check_max_tokens(max_tokens)
+    if isinstance(draft, DraftModel) and draft.model.config.vocab_size != model.config.vocab_size:
+        raise InputError(
+            f"draft: it knows {draft.model.config.vocab_size} tokens and the model {model.config.vocab_size}. Take one "
+            "with the same tokenizer."
+        )
+    cache = checked_cache(model, cache, text)
+    return _draws(model, draft, text, max_tokens, sampler, Dice(rng), cache, stop_tokens)
+
+
+def _draws(
+    model: Transformer,
+    draft: Draft,
+    text: list[int],
+    max_tokens: int,
+    sampler: Stage,
+    dice: Dice,
+    cache: GrowingCache,
+    stop_tokens: Collection[int],
+) -> Iterator[Drawn]:
+    context, end = model.config.context, len(text) + max_tokens
+    counted = draft.acceptance
+    first = 0  # of the ids that the model can see
+    while len(text) < end:
+        start = first_in_view(first, len(text), context)
+        if start > first:
+            first = start
+            cache.truncate(0)
+        # Not so many that the view would have to move in between; one fewer than may be written, as one comes for free.
+        count = min(draft.count, context - (len(text) - first), end - len(text) - 1)
+        proposals = draft.propose(text, count, sampler, dice, stop_tokens) if count else []
+        new = text[first + cache.length :] + [proposal.token for proposal in proposals]
+        log_p = log_probabilities_after_each(model, new, cache, last=len(proposals) + 1)  # (proposals + 1, V)
+        counted.passes += 1
+        counted.proposed += len(proposals)
+        try:
+            for place, drawn in enumerate(settle(proposals, log_p, sampler, text, dice)):
+                counted.accepted += place < len(proposals) and drawn.token == proposals[place].token
+                if drawn.token in stop_tokens:
+                    return
+                counted.tokens += 1
+                text.append(drawn.token)
+                yield drawn
+        finally:  # whoever takes the tokens may stop anywhere, and the cache must be right for whoever goes on
+            cache.truncate(min(cache.length, len(text) - 1 - first))
+
+
+def settle(
+    proposals: Sequence[Proposal], log_p: np.ndarray, sampler: Stage, text: Sequence[int], dice: Dice
+) -> Iterator[Drawn]:
+    """The tokens of one round, which goes on after `text`: the proposals that are accepted, and one more.
+
+    log_p: what the model says at the place of each proposal and after the last one, (proposals + 1, V).
+    """
+    written = list(text)
+    for place, proposal in enumerate(proposals):
+        sampled_log_p = sampler(log_p[place], written)  # (V,)
+        if not dice.yes(acceptance_probability(sampled_log_p, proposal)):
+            yield Drawn(dice.token(replacement(sampled_log_p, proposal)), log_p[place], sampled_log_p)
+            return
+        yield Drawn(proposal.token, log_p[place], sampled_log_p)
+        written.append(proposal.token)
+    sampled_log_p = sampler(log_p[-1], written)  # (V,)
+    yield Drawn(dice.token(sampled_log_p), log_p[-1], sampled_log_p)
+
+
+def acceptance_probability(log_p: np.ndarray, proposal: Proposal) -> float:
+    """min(1, p(x) / q(x)) of the proposed token x."""
+    log_q = 0.0 if proposal.log_q is None else proposal.log_q[proposal.token]
+    return float(np.exp(min(0.0, log_p[proposal.token] - log_q)))
+
+
+def replacement(log_p: np.ndarray, proposal: Proposal) -> np.ndarray:
+    """log of max(0, p - q), divided by its sum: what is drawn from when the proposal is not accepted. (V,) -> (V,)."""
+    if proposal.log_q is None:
+        q = np.zeros_like(log_p)
+        q[proposal.token] = 1.0
+    else:
+        q = np.exp(proposal.log_q)
+    missing = np.maximum(np.exp(log_p) - q, 0.0)  # (V,)
+    if missing.sum() == 0.0:  # p = q up to rounding, and so are both draws
+        return log_p
+    with np.errstate(divide="ignore"):
+        return log_softmax(np.log(missing))
+
+
+def log_probabilities_after_each(model: Transformer, ids: Sequence[int], cache: GrowingCache, last: int) -> np.ndarray:
+    """log p of every possible next token after each of the last `last` of these ids: (last, V), float64, on the host.
+
+    As `generate.next_log_probabilities`, which is the case of 1. The ids that count are read in one pass.
+    """
+    if len(ids) > last:
+        new = to_device(np.asarray(ids[:-last])[None], model.embedding.weight.device)  # (1, T)
+        with no_grad():
+            for start in range(0, new.shape[1], PREFILL):
+                model.hidden(new[:, start : start + PREFILL], cache=cache)
+    new = to_device(np.asarray(ids[-last:])[None], model.embedding.weight.device)  # (1, last)
+    with no_grad():
+        logits = model.logits(model.hidden(new, cache=cache))  # (1, last, V)
+    return log_probabilities_of(logits)[0]
+
+
+def same_beginning(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many ids at the beginning are the same in both."""
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def checked_count(count: int) -> int:
+    """The number of guesses per pass. Raises InputError unless the cache can take back as many."""
+    if not isinstance(count, int) or not 1 <= count < UNDO:
+        raise InputError(f"draft: count must be a whole number from 1 to {UNDO - 1}, it was {count!r}.")
+    return count
