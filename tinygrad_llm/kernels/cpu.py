@@ -590,8 +590,7 @@ def projected_loss_forward(x, weight, targets):
     losses = np.empty(len(rows), rows.dtype)
 
     def block(a, b):
-        losses[a:b] = losses_in_place(logits[a:b], wanted[a:b])
-        softmax_minus_one_hot(logits[a:b], wanted[a:b], 1.0)
+        losses[a:b] = losses_and_gradients(logits[a:b], wanted[a:b])
 
     over_rows(block, len(rows), logits.strides[0])
     return losses.sum(), logits
@@ -603,16 +602,20 @@ def projected_loss_value(x, weight, targets):
     step = max(1, LOGITS_BYTES // (weight.shape[0] * rows.itemsize))
     for start in range(0, len(rows), step):
         here = slice(start, start + step)
-        losses[here] = losses_in_place(rows[here] @ weight.T, wanted[here])
+        losses[here] = losses_and_gradients(rows[here] @ weight.T, wanted[here])
     return losses.sum()
 
 
-def losses_in_place(logits, targets):
-    """-log p(target) of each row, 0 where the target is negative; the logits become log-probabilities."""
+def losses_and_gradients(logits, targets):
+    """-log p(target) of each row, 0 where the target is negative; the logits become softmax - one_hot(target)."""
+    places, counts = (np.arange(len(targets)), targets), (targets >= 0).astype(logits.dtype)
     logits -= logits.max(axis=-1, keepdims=True)
-    total = np.exp(logits).sum(axis=-1, keepdims=True)
-    logits -= np.log(total, out=total)
-    return np.where(targets >= 0, -logits[np.arange(len(targets)), targets], 0)
+    chosen = logits[places]
+    np.exp(logits, out=logits)
+    total = logits @ np.ones(logits.shape[-1], logits.dtype)
+    logits *= (counts / total)[:, None]
+    logits[places] -= counts
+    return (np.log(total) - chosen) * counts
 
 
 def projected_loss_backward(g, d_logits, x, weight, targets, *, places=(None, None, None)):

@@ -20,7 +20,7 @@ from tinygrad_llm.backend import Array
 
 @dataclass(frozen=True)
 class Place:
-    """Where a gradient is collected. array: of the parameter's shape. is_empty: it holds old numbers, and no gradient yet."""
+    """Where a gradient is collected. array: of the parameter's shape. is_empty: no gradient is in it yet."""
 
     array: Array
     is_empty: bool
