@@ -21,8 +21,11 @@ from tinygrad_llm.backend import array_module
 # Ops whose rule looks at the gradient alone, not at what went in.
 LINEAR = {
     *("add", "subtract", "negative", "sum", "mean", "alias", "astype"),
-    *("reshape", "transpose", "swapaxes", "expand_dims", "squeeze", "broadcast_to", "join", "getitem", "add_at"),
+    *("reshape", "transpose", "swapaxes", "expand_dims", "squeeze", "broadcast_to", "join"),
+    *("getitem", "embedding", "add_at"),
 }
+# Ops that read as much of their first input as they give out, not all of it.
+SELECTING = {"getitem", "embedding"}
 
 
 class Cost(NamedTuple):
@@ -41,7 +44,7 @@ def forward_cost(name: str, inputs: tuple, options: dict[str, Any], out: Tensor)
     if any(is_view(out.data, x) for x in arrays):
         return NOTHING
     read = sum(size_in_bytes(x) for x in arrays)
-    if name == "getitem":  # reads what it takes, not the whole table
+    if name in SELECTING:
         read += out.data.nbytes - size_in_bytes(arrays[0])
     return Cost(product_operations(name, arrays, options, out), read + out.data.nbytes)
 
