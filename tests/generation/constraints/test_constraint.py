@@ -72,9 +72,9 @@ def test_just_those_tokens_are_allowed_after_which_the_text_can_be_finished(patt
     finished = {cut for text in matching for cut in cuts(text.encode())}
     if not finished:
         with pytest.raises(InputError, match="no text matches that can be written in the tokens"):
-            Constraint(regular_expression(pattern), Vocabulary(tokens))
+            Constraint(regular_expression(pattern), Vocabulary([*tokens, None]), stop_tokens=(len(tokens),))
         return
-    it = Constraint(regular_expression(pattern), Vocabulary(tokens))
+    it = Constraint(regular_expression(pattern), Vocabulary([*tokens, None]), stop_tokens=(len(tokens),))
     for way in {cut[:n] for cut in finished for n in range(len(cut) + 1)}:
         state = it.state(way)
         assert it.automaton.accepts(state) == (way in finished)
@@ -122,16 +122,6 @@ def test_allowed_tokens_keep_their_proportions():
     assert np.exp(stage(log_p(6), [5, 3])) == pytest.approx([1, 0, 0, 0, 0, 0])
 
 
-def test_without_a_token_that_ends_a_text():
-    it = Constraint(regular_expression("(ab){2}"), Vocabulary([b"a", b"b", b"ab"]))
-    asked = iter([2, 0, 1, 2, 2])
-    assert list(it.until_complete(asked)) == [2, 0, 1]
-    assert next(asked) == 2  # it does not ask for more than it gives out
-    assert list(Constraint(regular_expression(""), Vocabulary([b"a"])).until_complete([0])) == []
-    assert list(Constraint(regular_expression("a*"), Vocabulary([b"a"])).until_complete([0, 0])) == [0, 0]
-    assert it.stage(0)(log_p(3), [2, 2]) == pytest.approx(log_p(3))
-
-
 def test_near_the_end_longer_tokens_are_counted_as_one():
     """Byte by byte the text takes 7 tokens; in the words of the vocabulary it takes 2."""
     tokens = [None, b"yes", b" sir", *[bytes([byte]) for byte in b"yes ir!"]]
@@ -163,4 +153,6 @@ def test_errors():
     with pytest.raises(InputError, match="put the constraint first"):
         Chain((TopK(1), it.stage(after=0)))(log_p(3), [])
     with pytest.raises(InputError, match="no text matches that can be written"):
-        Constraint(regular_expression("ab"), Vocabulary([b"a", b"bb"]))
+        Constraint(regular_expression("ab"), Vocabulary([None, b"a", b"bb"]), stop_tokens=(0,))
+    with pytest.raises(InputError, match="stop_tokens is empty"):
+        Constraint(regular_expression("ab"), Vocabulary([b"a", b"b"]), stop_tokens=())

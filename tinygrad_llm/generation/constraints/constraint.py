@@ -21,7 +21,7 @@ in other pieces than the model has seen it in.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +30,7 @@ from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation.constraints.automaton import DEAD, Automaton
 from tinygrad_llm.generation.constraints.expressions import Expression
 from tinygrad_llm.generation.constraints.vocabulary import Vocabulary
-from tinygrad_llm.nn.functional import log_softmax
+from tinygrad_llm.generation.samplers import keep
 
 KEPT_STATES = 20_000  # when more have been found, the automaton forgets them all and begins anew
 KEPT_TOKENS = 16_000_000  # of all states together that are remembered; 12 bytes each
@@ -40,13 +40,15 @@ MOST_SEARCHED = 2_000  # states that are tried to find a way to the end
 class Constraint:
     """Texts in the tokens of `vocabulary` that match `expression`. It can serve any number of texts.
 
-    stop_tokens: the tokens that end a text. They can be drawn when the text matches as it stands, and must be when
-    nothing more can follow. Without any, whoever draws has to stop by himself: see `until_complete`.
+    stop_tokens: the tokens that end a text, at least one. They can be drawn when the text matches as it stands, and
+    must be when nothing more can follow.
 
     Raises InputError when no text in these tokens matches.
     """
 
-    def __init__(self, expression: Expression, vocabulary: Vocabulary, stop_tokens: Collection[int] = ()) -> None:
+    def __init__(self, expression: Expression, vocabulary: Vocabulary, stop_tokens: Collection[int]) -> None:
+        if not stop_tokens:
+            raise InputError("stop_tokens is empty: a constrained text needs a token that says that it is complete.")
         self.expression, self.vocabulary = expression, vocabulary
         self.stop_tokens = np.array(sorted(stop_tokens), np.int64)
         self._begin_anew()
@@ -78,7 +80,6 @@ class Constraint:
     def state(self, tokens: Iterable[int]) -> int:
         """The state after these tokens, which begin with the constrained part.
 
-        If no token can end the text, what comes after the complete text is not looked at.
         Raises InputError for tokens that the constraint does not allow.
         """
         if len(self.automaton) > KEPT_STATES:
@@ -90,8 +91,6 @@ class Constraint:
                 data = self.vocabulary.tokens[token]
                 state = self.automaton.read(before, data) if data else DEAD
                 self._after[before, token] = state
-            if state == DEAD and not len(self.stop_tokens) and self.complete(before):
-                return before
             if state == DEAD:
                 raise InputError(
                     f"the text does not match: token {token} cannot stand where it stands. Was `after` the number of "
@@ -122,21 +121,6 @@ class Constraint:
             if self.tokens_to_finish(int(other)) < tokens_left:
                 enough |= states == other
         return ids[enough]
-
-    def complete(self, state: int) -> bool:
-        """Whether the text matches and nothing more can follow."""
-        return self.automaton.accepts(state) and not len(self.allowed(state))
-
-    def until_complete(self, tokens: Iterable[int]) -> Iterator[int]:
-        """The tokens as long as more can follow: for models that have no token to end a text with."""
-        text: list[int] = []
-        if self.complete(self.automaton.start):
-            return
-        for token in tokens:
-            yield token
-            text.append(token)
-            if self.complete(self.state(text)):
-                return
 
     def tokens_to_finish(self, state: int) -> float:
         """How many tokens it takes from here to a text that matches, along a way that was found; inf if there is none.
@@ -205,12 +189,8 @@ class ConstrainedStage:
         allowed = constraint.allowed(state, left)
         if constraint.automaton.accepts(state):
             allowed = np.append(allowed, constraint.stop_tokens)
-            if not len(allowed):
-                return log_p  # complete, and no token says so: `until_complete` does not let it come this far
-        kept = np.full_like(log_p, -np.inf)
-        kept[allowed] = log_p[allowed]
-        if kept.max() == -np.inf:
+        if log_p[allowed].max() == -np.inf:
             raise InputError(
                 "an earlier stage has removed all tokens that the constraint allows: put the constraint first."
             )
-        return log_softmax(kept)
+        return keep(log_p, lambda row: allowed)
