@@ -24,6 +24,7 @@ from tinygrad_llm.autograd import (
 from tinygrad_llm.autograd.gradcheck import gradcheck
 from tinygrad_llm.autograd.graph import graph
 from tinygrad_llm.autograd.steps import steps
+from tinygrad_llm.chat_session import ChatSession
 from tinygrad_llm.errors import InputError, MachineError
 from tinygrad_llm.language_model import LanguageModel, load
 from tinygrad_llm.nn.config import TransformerConfig

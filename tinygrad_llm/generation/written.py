@@ -72,10 +72,15 @@ class Writing:
         self.pieces.append(self.stream.finish())
         return self.pieces[-1]
 
+    @property
+    def text(self) -> str:
+        """The text so far, as far as it may be shown."""
+        return "".join(self.pieces)
+
     def written(self) -> Written:
         """All of it."""
         ids, log_p, sampled_log_p = np.array(self.drawn).reshape(-1, 3).T  # (n,) each
-        return Written(self.prompt, "".join(self.pieces), ids.astype(np.int64), log_p, sampled_log_p, self.ending)
+        return Written(self.prompt, self.text, ids.astype(np.int64), log_p, sampled_log_p, self.ending)
 
     @property
     def ending(self) -> Literal["stop token", "stop string", "max tokens"]:
