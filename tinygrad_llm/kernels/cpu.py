@@ -31,12 +31,26 @@ def column_sums(parts):
 # --- linear ---------------------------------------------------------------------------------------------------
 
 
+MANY_WEIGHTS = 4_000_000  # from here on, a second core reads a single vector's weights sooner than it wakes up late
+
+
 def linear_forward(x, weight, bias=None):
     rows = as_rows(x)  # (N, I)
-    y = rows @ weight.T  # (N, O)
+    y = rows @ weight.T if len(rows) > 1 else one_vector(rows, weight)  # (N, O)
     if bias is not None:
         over_rows(lambda a, b: np.add(y[a:b], bias, out=y[a:b]), len(y), y.strides[0])
     return y.reshape(*x.shape[:-1], weight.shape[0]), None
+
+
+def one_vector(row, weight):
+    """row @ weight.T for a single row, (1, I) -> (1, O), as one dot product per output.
+
+    Reading the weights is all that this costs, and NumPy's dot products read them up to twice as fast as OpenBLAS's
+    product of matrix and vector.
+    """
+    y = np.empty((1, len(weight)), np.result_type(row, weight))
+    share_out(lambda a, b: np.vecdot(weight[a:b], row, out=y[0, a:b]), len(weight), weight.size >= MANY_WEIGHTS)
+    return y
 
 
 def linear_backward(g, saved, x, weight, bias=None, *, places=(None, None, None)):
@@ -276,7 +290,7 @@ def column_sum(rows):
 
 def inverse_root_mean_square(rows, eps):
     """1 / √(mean(row²) + eps) of each row."""
-    return 1.0 / np.sqrt(np.einsum("nc,nc->n", rows, rows) / rows.shape[-1] + eps)
+    return 1.0 / np.sqrt(np.vecdot(rows, rows) / rows.shape[-1] + eps)
 
 
 def layer_norm_backward(g, saved, x, weight, bias=None, *, eps=1e-5):
@@ -293,7 +307,7 @@ def layer_norm_backward(g, saved, x, weight, bias=None, *, eps=1e-5):
         d_weight[a] = column_sum(db)
         d_bias[a] = column_sum(gb)
         np.multiply(gb, weight, out=db)
-        normed *= np.einsum("nc,nc->n", db, normed)[:, None] / db.shape[-1]
+        normed *= np.vecdot(db, normed)[:, None] / db.shape[-1]
         db -= row_means(db)
         db -= normed
         db *= scale[a:b]
@@ -319,6 +333,18 @@ def rms_norm_forward(x, weight, *, eps=1e-5):
     return y.reshape(x.shape), scale
 
 
+def rms_norm_value(x, weight, *, eps=1e-5):
+    """Without a gradient to come. Few vectors, as in writing token by token, need no blocks."""
+    if x.nbytes >= SMALL_BYTES:
+        return rms_norm_forward(x, weight, eps=eps)[0]
+    size = np.vecdot(x, x)[..., None]  # (..., 1)
+    size *= 1.0 / x.shape[-1]
+    size += eps
+    y = x / np.sqrt(size, out=size)
+    y *= weight
+    return y
+
+
 def rms_norm_backward(g, scale, x, weight, *, eps=1e-5):
     rows, g_rows = as_rows(x), as_rows(g)
     dx = np.empty_like(rows)
@@ -330,7 +356,7 @@ def rms_norm_backward(g, scale, x, weight, *, eps=1e-5):
         np.multiply(gb, normed, out=db)
         d_weight[a] = column_sum(db)
         np.multiply(gb, weight, out=db)
-        normed *= np.einsum("nc,nc->n", db, normed)[:, None] / db.shape[-1]
+        normed *= np.vecdot(db, normed)[:, None] / db.shape[-1]
         db -= normed
         db *= scale[a:b]
 
@@ -338,7 +364,7 @@ def rms_norm_backward(g, scale, x, weight, *, eps=1e-5):
     return dx.reshape(x.shape), column_sums(d_weight)
 
 
-rms_norm = FastPair(rms_norm_forward, rms_norm_backward)
+rms_norm = FastPair(rms_norm_forward, rms_norm_backward, rms_norm_value)
 
 
 # --- rotary positions -----------------------------------------------------------------------------------------
@@ -347,23 +373,31 @@ rms_norm = FastPair(rms_norm_forward, rms_norm_backward)
 def rotate_forward(x, cos, sin):
     """x: (B, T, H, D); cos, sin: (T, D/2) or (B, T, D/2)."""
     batch, length, heads, width = x.shape
-    y = np.empty_like(x, order="C")
-    c, s = (np.broadcast_to(angles, (batch, length, width // 2))[:, :, None, :] for angles in (cos, sin))
-    half = width // 2
-    block = max(1, 200_000 // max(1, 4 * heads * width * x.itemsize))
+    y = np.empty(x.shape, x.dtype)
+    if x.size < 65_536:
+        turn(x, cos, sin, out=y)
+        return y, None
+    block = max(1, 200_000 // (4 * heads * width * x.itemsize))  # positions
 
     def stretch(first, last):
         for i in range(first, last):
             for t in range(0, length, block):
                 here = slice(t, t + block)
-                a, b = x[i, here, :, :half], x[i, here, :, half:]
-                np.multiply(a, c[i, here], out=y[i, here, :, :half])
-                y[i, here, :, :half] -= b * s[i, here]
-                np.multiply(b, c[i, here], out=y[i, here, :, half:])
-                y[i, here, :, half:] += a * s[i, here]
+                c, s = (angles[here] if angles.ndim == 2 else angles[i, here] for angles in (cos, sin))
+                turn(x[i, here], c, s, out=y[i, here])
 
-    share_out(stretch, batch, parallel=x.size >= 65_536)
+    share_out(stretch, batch)
     return y, None
+
+
+def turn(x, cos, sin, out):
+    """out = each pair (i, i + D/2) of x turned. x: (..., T, H, D); cos, sin: (..., T, D/2)."""
+    half = x.shape[-1] // 2
+    a, b, c, s = x[..., :half], x[..., half:], cos[..., None, :], sin[..., None, :]
+    np.multiply(a, c, out=out[..., :half])
+    out[..., :half] -= b * s
+    np.multiply(b, c, out=out[..., half:])
+    out[..., half:] += a * s
 
 
 def rotate_backward(g, saved, x, cos, sin):
@@ -488,6 +522,22 @@ def attention_forward(q, k, v, *, scale=None, window=None, softcap=None, starts=
     return out, (out, log_sums)
 
 
+def attention_value(q, k, v, *, scale=None, window=None, softcap=None, starts=None):
+    """Without a gradient to come; a single query, as in writing token by token, is spared what blocks cost."""
+    if q.shape[1] > 1:
+        return attention_forward(q, k, v, scale=scale, window=window, softcap=softcap, starts=starts)[0]
+    batch, keys, kv_heads, width = k.shape
+    first = 0 if window is None else max(0, keys - window)  # of the keys that the query looks at
+    k4, v4 = k[:, first:].swapaxes(1, 2), v[:, first:].swapaxes(1, 2)  # (B, K, s, D)
+    scores = q.reshape(batch, kv_heads, -1, width) @ transposed(k4)  # (B, K, H/K, s)
+    scores *= 1.0 / math.sqrt(width) if scale is None else scale
+    cap_softly(scores, softcap)
+    if starts is not None:
+        np.copyto(scores, -np.inf, where=np.arange(first, keys) < starts[:, None, None, None])
+    softmax_rows(scores)
+    return (scores @ v4).reshape(batch, 1, q.shape[2], v.shape[3])
+
+
 def attention_backward(g, saved, q, k, v, *, scale=None, window=None, softcap=None, starts=None):
     out, log_sums = saved
     scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
@@ -535,7 +585,7 @@ def worth_threads(q, keys):
     return q.shape[0] * q.shape[1] * q.shape[2] * keys * q.itemsize >= SMALL_BYTES // 8
 
 
-attention = FastPair(attention_forward, attention_backward)
+attention = FastPair(attention_forward, attention_backward, attention_value)
 
 
 # --- cross-entropy --------------------------------------------------------------------------------------------

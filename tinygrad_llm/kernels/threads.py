@@ -92,6 +92,8 @@ def blocks(rows: int, bytes_per_row: int) -> int:
 def over_rows(work: Callable[[int, int], None], rows: int, bytes_per_row: int) -> None:
     """Call work(start, end) for blocks that cover 0..rows, on all cores; `work` writes its own rows only."""
     block = blocks(rows, bytes_per_row)
+    if block == rows and rows * bytes_per_row < SMALL_BYTES:
+        return work(0, rows)
 
     def stretch(first: int, last: int) -> None:
         for start in range(first, last, block):
