@@ -137,6 +137,11 @@ class Tokenizer:
         return max(self._token_of) + 1
 
     @property
+    def bytes_of_ids(self) -> dict[int, bytes]:
+        """Id -> the bytes it stands for, all of the vocabulary; a special token stands for its name."""
+        return dict(self._token_of)
+
+    @property
     def special_tokens(self) -> dict[str, int]:
         """Name -> id."""
         return dict(self.config.special_tokens)
