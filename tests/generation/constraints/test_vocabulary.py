@@ -40,7 +40,7 @@ def test_special_tokens_of_a_tokenizer_write_nothing():
     assert len(vocabulary.tokens) == 260
     assert vocabulary.tokens[tokenizer.end_of_text] is None
     assert vocabulary.tokens[:256] == [bytes([byte]) for byte in range(256)]
-    assert vocabulary.tokens[256] == tokenizer.token_bytes(256)
+    assert vocabulary.tokens[256:259] == [tokenizer.token_bytes(i) for i in range(256, 259)]
 
 
 @pytest.mark.parametrize("tokens", [[], [None, b""]])

@@ -92,15 +92,11 @@ class Automaton:
             state = int(self._table[state, self.class_of[byte]])
         return state
 
-    def read_each(self, states: np.ndarray, classes: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """The states after one byte from many states at once.
-
-        states (n,). classes (m,): `class_of` the bytes, the first counts[0] of them after states[0], and so on; all
-        counts (n,) together are m. -> (m,) states.
-        """
+    def read_each(self, states: np.ndarray, data: np.ndarray) -> np.ndarray:
+        """The states after one byte each: states (n,), bytes (n,) -> states (n,)."""
         for state in np.unique(states[~self._known[states]]):
             self._compute_row(int(state))
-        return self._table[np.repeat(states, counts), classes]
+        return self._table[states, self.class_of[data]]
 
     # --- lists of what is still to be written -----------------------------------------------------------------
 

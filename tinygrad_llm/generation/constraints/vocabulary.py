@@ -14,7 +14,6 @@ from functools import cached_property
 
 import numpy as np
 
-from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation.constraints.automaton import DEAD, Automaton
 from tinygrad_llm.text.tokenizer import Tokenizer
 
@@ -55,15 +54,10 @@ class Vocabulary:
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> Vocabulary:
         """The vocabulary of a tokenizer. Its special tokens write nothing."""
-        special = set(tokenizer.special_tokens.values())
-        tokens: list[bytes | None] = [None] * tokenizer.vocab_size
-        for i in range(len(tokens)):
-            if i not in special:
-                try:
-                    tokens[i] = tokenizer.token_bytes(i)
-                except InputError:  # an id that no token has
-                    continue
-        return cls(tokens)
+        written = tokenizer.bytes_of_ids
+        for i in tokenizer.special_tokens.values():
+            del written[i]
+        return cls([written.get(i) for i in range(tokenizer.vocab_size)])
 
     @cached_property
     def single_bytes(self) -> bytes:
@@ -78,18 +72,21 @@ class Vocabulary:
         nodes, states = np.zeros(1, np.int64), np.array([state])
         found_ids, found_states = [], []
         while len(nodes):
-            counts = self._children[nodes]
-            children = _ranges(self._first_child[nodes], counts)
-            states = automaton.read_each(states, automaton.class_of[self._bytes[children]], counts)
-            alive = np.flatnonzero(states != DEAD)
-            nodes, states = children[alive], states[alive]
-            ending = self._ending[nodes]
-            found_ids.append(self._ids[_ranges(self._first_ending[nodes], ending)])
-            found_states.append(np.repeat(states, ending))
+            parents, children = _ranges(self._first_child[nodes], self._children[nodes])
+            after = automaton.read_each(states[parents], self._bytes[children])
+            alive = np.flatnonzero(after != DEAD)
+            nodes, states = children[alive], after[alive]
+            at, ending = _ranges(self._first_ending[nodes], self._ending[nodes])
+            found_ids.append(self._ids[ending])
+            found_states.append(states[at])
         return np.concatenate(found_ids), np.concatenate(found_states)
 
 
-def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """starts[0], starts[0] + 1, … counts[0] of them, then those of starts[1], and so on. (n,), (n,) -> (Σ counts,)."""
+def _ranges(starts: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers starts[0], starts[0] + 1, … counts[0] of them, then those of starts[1], and so on.
+
+    starts, counts: (n,) -> which of the n each number belongs to, (Σ counts,), and the numbers, (Σ counts,).
+    """
     ends = counts.cumsum()
-    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - counts), counts)
+    which = np.repeat(np.arange(len(counts)), counts)
+    return which, np.arange(len(which)) + (starts - (ends - counts))[which]
