@@ -270,14 +270,16 @@ def test_cut_anywhere_the_probabilities_are_exact_and_sum_to_one(model, branches
             alone = steps(model, path)
             assert node.log_p == pytest.approx(alone[-1], abs=1e-10)
             assert node.path_log_p == pytest.approx(sum(alone), abs=1e-10)
-        followed = len(path) < LENGTH and not node.ended and math.exp(node.path_log_p) >= least
-        assert bool(node.children) == followed
-        if followed:
-            p = [math.exp(child.log_p) for child in node.children]
-            assert p == sorted(p, reverse=True)
+            assert math.exp(node.path_log_p) >= least
+        p = [math.exp(child.log_p) for child in node.children]
+        assert p == sorted(p, reverse=True)
+        assert len(p) <= branches and math.fsum(p[:-1]) < mass  # none more than needed
+        next_p = [math.exp(steps(model, [*path, i])[-1]) for i in range(V)] if len(path) < LENGTH else []
+        if not node.ended and len(p) < branches and math.fsum(p) < mass and next_p:
+            left_out = sorted(next_p, reverse=True)[len(p)]
+            assert math.exp(node.path_log_p) * left_out < least * (1 + 1e-9)
+        if p:
             assert math.fsum(p) + node.others_p == pytest.approx(1.0, abs=1e-12)
-            assert len(p) == branches or math.fsum(p) >= mass
-            assert math.fsum(p[:-1]) < mass  # none more than needed
             assert node.others == V - len(p)
 
 

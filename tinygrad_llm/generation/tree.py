@@ -29,9 +29,9 @@ class Node:
     """A token that may come, after those on the way from the root.
 
     token: its id; the root has None. log_p: of the token, given all before it. path_log_p: of all tokens from the root
-    to here. children: the likeliest tokens after it, the best first; empty where the tree was cut. others: how many
-    more tokens may follow. others_p: their probability together, given all before; children and others are 1 together.
-    ended: whether the token is one that ends the text.
+    to here. ended: whether the token is one that ends the text. children: the likeliest tokens after it, the best
+    first; empty for a leaf. others: how many more tokens may follow, where there are children. others_p: their
+    probability together, given all before, so that children and others are 1 together.
     """
 
     token: int | None
@@ -64,7 +64,7 @@ def continuation_tree(
     """The likeliest continuations of `ids`, up to `depth` tokens, as a tree; its root stands for the text so far.
 
     branches: the most children of a node. mass: no more of them once they have this probability together.
-    least: a path less probable than this is not followed any further, so there are at most 1 / least at each depth.
+    least: paths less probable than this are not in the tree, so there are at most 1 / least of them at each depth.
     sampler: changes the distributions first; the probabilities are then those of what would be drawn.
     stop_tokens: nothing follows them.
 
@@ -77,29 +77,27 @@ def continuation_tree(
     text, sampler = checked_prompt(model, ids, depth), Chain() if sampler is None else sampler
     cache, root = GrowingCache(model.config), Node(None, 0.0, 0.0)
     log_p = next_log_probabilities(model, text, cache)  # (V,)
-    grow(root, sampler(log_p, text), branches, mass, stop_tokens)
-    for _ in range(1, depth):
-        leaves = [
-            (path, node)
-            for path, node in root.walk()
-            if not node.children and not node.ended and node.path_log_p >= math.log(least)
-        ]
+    grow(root, sampler(log_p, text), branches, mass, least, stop_tokens)
+    for length in range(1, depth):
+        leaves = [(path, node) for path, node in root.walk() if len(path) == length and not node.ended]
         for start in range(0, len(leaves), TOGETHER):
             some = leaves[start : start + TOGETHER]
             # All of them are of the same length. They are read from the end of the text on: a few tokens each.
             paths = np.array([path for path, _ in some])  # (B, T)
             rows = next_log_probabilities(model, paths, cache.repeat(len(some)))  # (B, V)
             for (path, node), row in zip(some, rows, strict=True):
-                grow(node, sampler(row, [*text, *path]), branches, mass, stop_tokens)
+                grow(node, sampler(row, [*text, *path]), branches, mass, least, stop_tokens)
     return root
 
 
-def grow(node: Node, log_p: np.ndarray, branches: int, mass: float, stop_tokens: Collection[int]) -> None:
-    """Give a node its children: the most probable tokens of log_p (V,)."""
+def grow(node: Node, log_p: np.ndarray, branches: int, mass: float, least: float, stop_tokens: Collection[int]) -> None:
+    """Give a node its children, the most probable tokens of log_p (V,); it stays a leaf if none is probable enough."""
     best = ranked(log_p, branches)
     together = np.exp(log_p[best]).cumsum()
     shown = best[: np.searchsorted(together, mass) + 1]
-    shown = shown[log_p[shown] > -np.inf]
+    shown = shown[node.path_log_p + log_p[shown] >= math.log(least)]
+    if not shown.size:
+        return
     for token in shown.tolist():
         step = float(log_p[token])
         node.children.append(Node(token, step, node.path_log_p + step, ended=token in stop_tokens))

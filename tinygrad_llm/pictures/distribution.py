@@ -152,6 +152,15 @@ def label(token: bytes) -> str:
     return name if len(name) <= LABEL_WIDTH else name[: LABEL_WIDTH - 1] + "…"
 
 
+def number(p: float) -> str:
+    """A probability in six letters.
+
+    >>> number(0.25), number(0.000012)
+    ('0.2500', ' 1e-05')
+    """
+    return f"{p:.4f}" if p >= 0.00005 or p == 0.0 else f"{p:6.0e}"
+
+
 def bar(fraction: float, width: int = BAR_WIDTH) -> str:
     """A bar of `fraction` times `width` characters, to an eighth of a character.
 
