@@ -22,7 +22,7 @@ where a key is missing.
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tinygrad_llm.errors import InputError
@@ -32,9 +32,19 @@ from tinygrad_llm.text.chat import ChatTemplate
 from tinygrad_llm.text.spelling import SPACE_SIGN
 from tinygrad_llm.text.tokenizer import Tokenizer
 from tinygrad_llm.text.tokenizer_config import Normalization, TokenizerConfig, check_config
-from tinygrad_llm.text.tokenizer_json import BYTE_OF_NAME, from_visible, tokens_and_merges, without_space_signs
+from tinygrad_llm.text.tokenizer_json import (
+    BYTE_OF_NAME,
+    byte_name,
+    from_visible,
+    tokens_and_merges,
+    visible,
+    with_space_signs,
+    without_space_signs,
+)
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6  # the types of tokens
+
+_SPACES = f" {SPACE_SIGN}"  # both ways in which files write a space
 
 LONGEST_TOKEN = 256  # characters of a token that others are merged into; real ones stay below 40
 
@@ -207,12 +217,13 @@ def _sentencepiece(read: _Metadata) -> TokenizerConfig:
         raise InputError(f"the token {_shown(min(wrong))} is of the type byte, and no name of a byte")
     # Runs of spaces are put together by merges, before anything else is. All other user-defined tokens are found in
     # the text before it is merged. So do the tokenizer.json of these models.
-    runs = {SPACE_SIGN * len(token): i for token, i in user_defined.items() if not token.strip(" ")}
-    added_tokens = {token: i for token, i in user_defined.items() if token.strip(" ")}
+    runs = {SPACE_SIGN * len(token): i for token, i in user_defined.items() if not token.strip(_SPACES)}
+    added_tokens = {token: i for token, i in user_defined.items() if token.strip(_SPACES)}
     words = {**runs, **normal}
     common = _common(read, adds_begin_of_text=True)
     if read.has("merges"):
-        parts = tokens_and_merges(words, read.merges(), common["special_tokens"], (), without_space_signs)
+        special, every = common["special_tokens"], {**words, **added_tokens}
+        parts = tokens_and_merges(every, read.merges(), special, added_tokens, without_space_signs)
     else:
         scores = read.scores()
         ordered = [*runs, *sorted(normal, key=lambda token: -scores[normal[token]])]
@@ -245,3 +256,79 @@ def _common(read: _Metadata, adds_begin_of_text: bool) -> dict[str, Any]:
         "end_of_text": read.token_id("eos"),
         "end_of_turn": read.token_id("eot"),
     }
+
+
+# -- writing -------------------------------------------------------------------------------------------------
+
+
+def tokenizer_to_gguf(tokenizer: Tokenizer) -> dict[str, Any]:
+    """The metadata from which `tokenizer_from_gguf` makes this tokenizer again, for a file that llama.cpp reads.
+
+    Two things cannot be said in such a file. Ids without a token become tokens of the type unused. And a space in
+    front of some texts only (`space_in_front="if_missing"`) becomes a space in front of all.
+
+    Raises InputError for split patterns that have no name in GGUF.
+    """
+    config = tokenizer.config
+    sentencepiece = config.byte_tokens is not None
+    kinds = [
+        ({byte_name(byte): i for byte, i in (config.byte_tokens or {}).items()}, BYTE),
+        ({(with_space_signs if sentencepiece else visible)(token): i for token, i in config.tokens.items()}, NORMAL),
+        (
+            {name: i for name, i in config.added_tokens.items() if name.strip(_SPACES) or not sentencepiece},
+            USER_DEFINED,
+        ),
+        (config.special_tokens, CONTROL),
+    ]
+    tokens = [f"[PAD{i}]" for i in range(tokenizer.vocab_size)]
+    types = [UNUSED] * len(tokens)
+    for names, kind in kinds:
+        for name, i in names.items():
+            tokens[i], types[i] = name, kind
+    ids = {
+        "bos": config.begin_of_text,
+        "eos": tokenizer.end_of_text,
+        "eot": config.end_of_turn,
+        "unknown": config.special_tokens.get("<unk>"),
+    }
+    described = {
+        "model": "llama" if sentencepiece else "gpt2",
+        "tokens": tokens,
+        "token_type": types,
+        **{f"{use}_token_id": i for use, i in ids.items() if i is not None},
+        "add_bos_token": config.begin_of_text is not None,
+        "add_space_prefix": config.space_in_front != "never",
+    }
+    write = with_space_signs if sentencepiece else visible
+    merges = {"merges": [f"{write(left)} {write(right)}" for left, right in config.merges]}
+    if not sentencepiece:
+        return _with_prefix({**described, "pre": _name_of_pre_tokenizer(config), **merges})
+    by_score = _with_prefix({**described, "pre": "default", "scores": _scores(config, len(tokens))})
+    # llama.cpp looks at nothing but the scores. Merges that do not follow from any are for other readers.
+    same = tokenizer_from_gguf(by_score).config.merges == config.merges
+    return by_score if same else {**by_score, **_with_prefix(merges)}
+
+
+def _with_prefix(described: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"tokenizer.ggml.{key}": value for key, value in described.items()}
+
+
+def _name_of_pre_tokenizer(config: TokenizerConfig) -> str:
+    """A name that stands for just these steps, or else for the same patterns."""
+    wanted = PreTokenizer(config.patterns, config.ignore_merges, config.normalization)
+    close = [name for name, pre in PRE_TOKENIZERS.items() if pre.patterns == config.patterns and name != "default"]
+    if not close:
+        raise InputError(
+            f"the tokenizer cuts text by {config.patterns}, and GGUF has no name for that. "
+            f"Save it as tokenizer.json, or train it with the pattern gpt2 or gpt4."
+        )
+    return next((name for name in close if replace(PRE_TOKENIZERS[name], adds_begin_of_text=False) == wanted), close[0])
+
+
+def _scores(config: TokenizerConfig, count: int) -> list[float]:
+    """Scores that fall in the order in which merges make the tokens; tokens that no merge makes come last."""
+    order = list(dict.fromkeys(left + right for left, right in config.merges))
+    scores = [-float(len(order))] * count
+    for n, token in enumerate(order):
+        scores[config.tokens[token]] = -float(n)
+    return scores
