@@ -1,5 +1,6 @@
 """The transformer as a whole: sizes, initialisation, causality, gradients against finite differences."""
 
+import itertools
 import math
 
 import numpy as np
@@ -221,3 +222,13 @@ def test_config_round_trip_and_unknown_entries():
         tg.TransformerConfig.from_dict({**config.to_dict(), "flavour": 1})
     with pytest.raises(tg.InputError, match="vocab_size"):
         tg.TransformerConfig.from_dict({"context": 3})
+
+
+def test_without_a_seed_it_is_one_empty_array_to_load_into():
+    config = KINDS["gpt2"]
+    drawn, empty = tg.Transformer(config), tg.Transformer(config, seed=None)
+    addresses = [parameter.data.ctypes.data for parameter in empty.parameters().values()]
+    sizes = [parameter.data.nbytes for parameter in empty.parameters().values()]
+    assert [b - a for a, b in itertools.pairwise(addresses)] == sizes[:-1]
+    empty.load_state(drawn.state())
+    assert np.array_equal(empty(ids(config)).data, drawn(ids(config)).data)

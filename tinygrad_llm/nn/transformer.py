@@ -54,8 +54,8 @@ class Transformer(Module):
     """A decoder-only transformer.
 
     config: its shape. seed: of the initial values: normal with standard deviation 0.02, the matrices that write into
-    the residual stream scaled down by √(2 · layers), biases 0, norm weights 1 (Radford et al. 2019). None leaves the
-    matrices empty, for values that are loaded next.
+    the residual stream scaled down by √(2 · layers), biases 0, norm weights 1 (Radford et al. 2019). None leaves all
+    parameters empty, for values that are loaded next.
     """
 
     def __init__(self, config: TransformerConfig, seed: int | None = 0) -> None:
@@ -67,6 +67,8 @@ class Transformer(Module):
         self.final_norm = norm(config)
         self.head = None if config.tied else Linear(config.width, config.vocab_size, rng, bias=False)
         self.rotary, self.local_rotary = rotary_tables(config)
+        if rng is None:
+            self.move_into_one_array()
 
     def forward(
         self, ids: Array, *, cache: KeyValueCache | None = None, rng: np.random.Generator | None = None
