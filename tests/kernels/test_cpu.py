@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinygrad_llm import Tensor, no_grad, plain
+from tinygrad_llm.autograd.modes import Watcher, watching
 from tinygrad_llm.kernels import cpu, threads
 from tinygrad_llm.nn import functional as F
 
@@ -92,6 +93,23 @@ def test_loss_without_gradients_in_pieces(monkeypatch):
     monkeypatch.setattr(cpu, "LOGITS_BYTES", 500)
     with no_grad():
         assert F.projected_loss(Tensor(x), Tensor(w), targets).item() == pytest.approx(whole, rel=1e-12)
+
+
+def test_the_gradient_of_a_frozen_weight_is_not_computed():
+    """It would be a third of the work of a product, and as large as the weight."""
+    x, targets = Tensor(normal(2, 3, 4), requires_grad=True), np.zeros((2, 3), np.int64)
+    found = []
+
+    class Look(Watcher):
+        def pulled(self, node, out, g, gradients):
+            found.append((node.name, gradients[0] is not None, gradients[1] is not None))
+
+    for frozen in (True, False):
+        with watching(Look()):
+            y = F.linear(x, Tensor(normal(4, 4), requires_grad=not frozen))
+            F.projected_loss(y, Tensor(normal(5, 4), requires_grad=not frozen), targets).backward()
+    names = ("projected_loss", "linear")
+    assert found == [(name, True, wanted) for wanted in (False, True) for name in names]
 
 
 def test_a_task_inside_a_task_stays_on_its_core(monkeypatch):

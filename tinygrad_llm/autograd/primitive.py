@@ -30,7 +30,7 @@ from tinygrad_llm.autograd.modes import mode, recording
 from tinygrad_llm.autograd.tensor import Tensor, is_tracked, raw
 from tinygrad_llm.backend import Array, array_module, device_of
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.kernels.pair import FastPair, Place
+from tinygrad_llm.kernels.pair import NOWHERE, FastPair, Place
 
 FREED = object()  # what a node has saved after its gradient has passed
 
@@ -75,8 +75,8 @@ class Node:
 
         fill_buffers: an op that can may add the gradient of a parameter to its buffer, and answer with that.
         """
-        if fill_buffers and self.op.adds_in_place:
-            gradients = self.op.pull(g, out, self, create_graph, [place_of(x) for x in self.inputs])
+        if self.op.adds_in_place:
+            gradients = self.op.pull(g, out, self, create_graph, [place_of(x, fill_buffers) for x in self.inputs])
         else:
             gradients = self.op.pull(g, out, self, create_graph)
         if mode.watchers:
@@ -95,9 +95,11 @@ class Node:
         return None
 
 
-def place_of(x: Any) -> Place | None:
-    """Where the gradient of x is collected, if it has such a place."""
-    return Place(x.grad_buffer, is_empty=x.grad is None) if engine.has_buffer(x) else None
+def place_of(x: Any, fill_buffers: bool) -> Any:
+    """Where the gradient of x shall go, in the words of `kernels.pair`."""
+    if not is_tracked(x):
+        return NOWHERE
+    return Place(x.grad_buffer, is_empty=x.grad is None) if fill_buffers and engine.has_buffer(x) else None
 
 
 class Primitive:
@@ -230,7 +232,7 @@ class Fused:
             return value
         return recorded(self, value, inputs, arrays, options, saved)
 
-    def pull(self, g: Any, out: Tensor, node: Node, create_graph: bool, places: Sequence[Place | None] = ()) -> tuple:
+    def pull(self, g: Any, out: Tensor, node: Node, create_graph: bool, places: Sequence[Any] = ()) -> tuple:
         if create_graph:
             return pull_through(self.definition, g, node.inputs, node.options, create_graph=True)
         pair = self.pairs[array_module(out.data).__name__]

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from tinygrad_llm.kernels.pair import FastPair
+from tinygrad_llm.kernels.pair import NOWHERE, FastPair
 from tinygrad_llm.kernels.segments import add_rows_to
 from tinygrad_llm.kernels.threads import BLOCK_BYTES, SMALL_BYTES, over_rows, share_out, workers
 
@@ -55,13 +55,15 @@ def one_vector(row, weight):
 
 def linear_backward(g, saved, x, weight, bias=None, *, places=(None, None, None)):
     g_rows, rows = as_rows(g), as_rows(x)  # (N, O), (N, I)
-    dx = (g_rows @ weight).reshape(x.shape)
+    dx = None if places[0] is NOWHERE else (g_rows @ weight).reshape(x.shape)
     d_bias = None if bias is None else column_sum(g_rows)
     return dx, product_in_place(g_rows.T, rows, places[1]), d_bias
 
 
 def product_in_place(x, y, place):
-    """x @ y, computed where the gradient is collected, if nothing is there yet."""
+    """x @ y, computed where the gradient is collected, if nothing is there yet; None if nobody asks for it."""
+    if place is NOWHERE:
+        return None
     fits = place is not None and place.is_empty and place.array.dtype == x.dtype == y.dtype
     return np.matmul(x, y, out=place.array) if fits else x @ y
 

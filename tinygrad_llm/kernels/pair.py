@@ -5,8 +5,10 @@
 `value(*arrays, **options) -> value` computes the op when no gradient is wanted: `forward` without what it saves,
 unless something quicker is given.
 
-A pair that `adds_in_place` also gets `places`, one per input: where the gradient of a parameter shall end up, or None.
-It may write or add it there itself (`Place`), which saves memory and a pass over it, and then answers with that array.
+A pair that `adds_in_place` also gets `places`, one per input: where the gradient of a parameter shall end up (`Place`),
+None where it is just handed on, or NOWHERE when nobody asks for it, as for a parameter that is frozen. It may write or
+add the gradient to its place itself, which saves memory and a pass over it, and then answers with that array; what goes
+NOWHERE need not be computed, and the answer may be None.
 
 Each pair stands for a plain definition in `nn.functional` and is tested equal to it, value and gradient.
 """
@@ -24,6 +26,9 @@ class Place:
 
     array: Array
     is_empty: bool
+
+
+NOWHERE = object()
 
 
 class FastPair:
