@@ -22,7 +22,7 @@ Work = Callable[[], dict[str, float]]  # does everything once; the seconds of ea
 
 TURN_SECONDS = 0.2  # short work is repeated for about so long in each turn, and the mean counts
 PAUSE_SECONDS = 0.05  # before each turn, until the threads of the one before have gone to sleep
-WARM_UP = 3  # times that the work is done before it is measured
+WARM_UP, WARM_SECONDS = 3, 2.0  # times that the work is done before it is measured; fewer when it takes so long
 
 spawn = multiprocessing.get_context("spawn")
 
@@ -102,10 +102,13 @@ def serve(pipe: Connection, maker: Callable[..., Work], arguments: tuple) -> Non
     """The life of a contestant: get ready, then work when told."""
     try:
         work = maker(*arguments)
+        began = time.perf_counter()
         for _ in range(WARM_UP):
             start = time.perf_counter()
             work()
             took = time.perf_counter() - start
+            if time.perf_counter() - began > WARM_SECONDS:
+                break
         repetitions = max(1, round(TURN_SECONDS / took))
         pipe.send({})
         while pipe.recv() == "work":

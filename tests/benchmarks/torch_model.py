@@ -105,17 +105,20 @@ class TorchModel(nn.Module):
         return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.view(-1))
 
 
-def best_thread_count(work: Callable[[], object], repetitions: int = 3) -> int:
+TRIALS, TRIAL_SECONDS = 4, 2.0  # of each number of threads; fewer when the work takes so long
+
+
+def best_thread_count(work: Callable[[], object]) -> int:
     """Let PyTorch use one thread or all cores, whichever is faster at this work; returns how many that is."""
     medians = {}
     for threads in sorted({1, torch.get_num_threads()}):
         torch.set_num_threads(threads)
-        seconds = []
-        for _ in range(repetitions + 1):  # the first time makes the threads, and is not counted
+        seconds: list[float] = []
+        while len(seconds) < 2 or (len(seconds) < TRIALS and sum(seconds) < TRIAL_SECONDS):
             start = time.perf_counter()
             work()
             seconds.append(time.perf_counter() - start)
-        medians[threads] = statistics.median(seconds[1:])
+        medians[threads] = statistics.median(seconds[1:])  # the first time makes the threads
     best = min(medians, key=medians.__getitem__)
     torch.set_num_threads(best)
     return best
