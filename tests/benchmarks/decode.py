@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from tinygrad_llm.kernels.peaks import Peaks
 
-LOADING, READING, ONE, MANY = "loading", "reading the prompt", "a token of one text", "a token of each of several"
+LOADING, READING, ONE, MANY = "loading", "reading the prompt", "one text, a token", "several texts, a token each"
 
 
 def prompts(sizes: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -99,7 +99,7 @@ def transformers(path: str, sizes: dict[str, int]) -> Work:
             token = out.logits[:, -1].argmax(dim=-1, keepdim=True)
         return read - start, (time.perf_counter() - read) / sizes["tokens"]
 
-    best_thread_count(lambda: write(prompts(sizes)[0]), repetitions=1)
+    best_thread_count(lambda: write(prompts(sizes)[0]))
     return turns(write, *prompts(sizes), loading)
 
 
