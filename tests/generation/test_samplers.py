@@ -84,6 +84,14 @@ def test_tokens_that_are_out_stay_out():
         assert (after(stage, p)[[0, 2, 3]] > 0).all()
 
 
+def test_forbidding_nearly_everything_leaves_the_rest_exact():
+    """1 - 0.9999999999999 has only a few digits left; what remains must not be divided by that."""
+    p = np.array([1e-13, 0.9999999999999, 3e-13, 0.0])
+    assert after(LogitBias({1: -math.inf}), p) == pytest.approx([0.25, 0, 0.75, 0], rel=1e-9)
+    assert after(LogitBias({1: -60.0}), p).sum() == pytest.approx(1.0, abs=1e-12)
+    assert after(LogitBias({0: 5000.0}), p) == pytest.approx([1, 0, 0, 0])
+
+
 @pytest.mark.parametrize("temperature", [1e-300, 1e-5, 1e5, 1e300])
 def test_extreme_temperatures_give_distributions(temperature):
     p = after(Temperature(temperature), P)
@@ -283,6 +291,15 @@ def test_a_token_of_probability_zero_is_never_drawn(number, log_p, data):
     out[data.draw(st.integers(0, len(log_p) - 1))] = False
     log_p = log_softmax(np.where(out, -np.inf, log_p))
     assert np.exp(log_p[draw(log_p, Loaded(number))]) > 0
+
+
+@given(distributions, st.integers(0, 2**32))
+def test_removed_tokens_make_no_difference_to_what_is_drawn(log_p, seed):
+    padded = np.full(5 * len(log_p), -np.inf)
+    padded[2::5] = log_p
+    drawn = draw(padded, np.random.default_rng(seed))
+    assert drawn == 5 * draw(log_p, np.random.default_rng(seed)) + 2
+    assert drawn == draw(padded[None], np.random.default_rng(seed))[0]
 
 
 def test_each_token_has_its_interval():

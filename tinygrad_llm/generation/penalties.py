@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.generation.samplers import is_number, is_whole, normalised
+from tinygrad_llm.generation.samplers import is_number, is_whole, with_changed
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,9 @@ class RepetitionPenalty:
     def __call__(self, log_p: np.ndarray, text: Sequence[int] = ()) -> np.ndarray:
         seen, _ = counts(text, self.last)
         possible = log_p if log_p.min() > -np.inf else log_p[log_p > -np.inf]
-        changed = log_p - possible.mean()  # logits with mean 0
-        x = changed[seen]
-        changed[seen] = np.where(x > 0, x / self.penalty, x * self.penalty)
-        return normalised(changed)
+        mean = possible.mean()
+        x = log_p[seen] - mean  # (n,): logits, of which the mean is 0
+        return with_changed(log_p, seen, np.where(x > 0, x / self.penalty, x * self.penalty) + mean)
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class FrequencyPenalty:
 
     def __call__(self, log_p: np.ndarray, text: Sequence[int] = ()) -> np.ndarray:
         seen, times = counts(text, self.last)
-        return lowered(log_p, seen, self.penalty * times)
+        return with_changed(log_p, seen, log_p[seen] - self.penalty * times)
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ class PresencePenalty:
 
     def __call__(self, log_p: np.ndarray, text: Sequence[int] = ()) -> np.ndarray:
         seen, _ = counts(text, self.last)
-        return lowered(log_p, seen, self.penalty)
+        return with_changed(log_p, seen, log_p[seen] - self.penalty)
 
 
 @dataclass(frozen=True)
@@ -126,20 +125,14 @@ class NoRepeatNgrams:
             return log_p
         rows = np.lib.stride_tricks.sliding_window_view(ids, self.n)  # (T - n + 1, n)
         begun = (rows[:, :-1] == ids[len(ids) - self.n + 1 :]).all(axis=1)  # (T - n + 1,)
-        return lowered(log_p, rows[begun, -1], np.inf)
+        forbidden = np.unique(rows[begun, -1])
+        return with_changed(log_p, forbidden, np.full(len(forbidden), -np.inf))
 
 
 def counts(text: Sequence[int], last: int | None) -> tuple[np.ndarray, np.ndarray]:
     """The different ids among the last `last` of the text (None: all), and how often each is there."""
     ids = np.asarray(text, np.intp)  # (T,)
     return np.unique(ids if last is None else ids[max(0, len(ids) - last) :], return_counts=True)
-
-
-def lowered(log_p: np.ndarray, ids: np.ndarray, by: float | np.ndarray) -> np.ndarray:
-    """The distribution when the logits of `ids` are lower by `by`."""
-    changed = log_p.copy()
-    changed[ids] -= by
-    return normalised(changed)
 
 
 def check_finite(name: str, penalty: float) -> None:

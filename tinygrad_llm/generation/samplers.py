@@ -199,9 +199,7 @@ class LogitBias:
         ids = np.fromiter(self.bias.keys(), np.intp)
         if ids.size and ids.max() >= log_p.shape[-1]:
             raise InputError(f"logit_bias: there is no token {ids.max()}; the last one is {log_p.shape[-1] - 1}.")
-        biased = log_p.copy()
-        biased[..., ids] += np.fromiter(self.bias.values(), np.float64)
-        return normalised(biased)
+        return with_changed(log_p, ids, log_p[..., ids] + np.fromiter(self.bias.values(), np.float64))
 
 
 def draw(log_p: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -211,6 +209,8 @@ def draw(log_p: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     into one of them (the inverse of the cumulative distribution). A token of probability 0 has no interval and is
     never drawn. Takes one number from `rng` for each distribution.
     """
+    if log_p.ndim == 1 and 2 * len(possible := np.flatnonzero(log_p > -np.inf)) < len(log_p):
+        return possible[draw(log_p[possible], rng)]  # the same, without all those that were removed
     ends = np.exp(log_p).cumsum(axis=-1)  # (..., V): where each token's interval ends
     # Times the last end, because rounding may leave it a little below 1. The product is below it, as random() < 1.
     points = rng.random(log_p.shape[:-1])[..., None] * ends[..., -1:]  # (..., 1)
@@ -223,12 +223,13 @@ def draw(log_p: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def ranked(values: np.ndarray, count: int) -> np.ndarray:
     """The ids of the `count` largest values, the largest first, lowest ids first among equals: (V,) -> (count,).
 
-    Sorts only those: finding the one at the border (`np.partition`) takes a tenth of the time of sorting all.
+    Only values above -inf: there may be fewer. It sorts only those: finding the one at the border (`np.partition`)
+    takes a tenth of the time of sorting all.
     """
-    V = len(values)
-    if count >= V:
-        return np.argsort(-values, kind="stable")
-    border = np.partition(values, V - count)[V - count]  # the smallest value that is among them
+    possible = np.flatnonzero(values > -np.inf)
+    if len(possible) <= count:
+        return possible[np.argsort(-values[possible], kind="stable")]
+    border = np.partition(values, len(values) - count)[len(values) - count]  # the smallest value that is among them
     above, equal = np.flatnonzero(values > border), np.flatnonzero(values == border)
     ids = np.concatenate([above[np.argsort(-values[above], kind="stable")], equal])
     return ids[:count]
@@ -239,11 +240,11 @@ def first_with_mass(log_p: np.ndarray, preference: np.ndarray, mass: float) -> n
 
     log_p: (V,). preference: (V,); equals are taken lowest ids first.
     """
-    V, count = len(log_p), FIRST_LOOK
+    count = FIRST_LOOK
     while True:  # mostly a few hundred tokens have it, and the rest need not be sorted
         ids = ranked(preference, count)
         together = np.exp(log_p[ids]).cumsum()
-        if together[-1] >= mass or count >= V:
+        if together[-1] >= mass or len(ids) < count:
             return ids[: np.searchsorted(together, mass) + 1]
         count *= 8
 
@@ -263,14 +264,26 @@ def keep(log_p: np.ndarray, choose: Callable[[np.ndarray], np.ndarray]) -> np.nd
     return kept(log_p) if log_p.ndim == 1 else np.apply_along_axis(kept, -1, log_p)
 
 
-def normalised(log_weights: np.ndarray) -> np.ndarray:
-    """Divided by their sum. (..., V) -> (..., V). Raises InputError when every token has been ruled out."""
-    if (log_weights.max(axis=-1) == -np.inf).any():
+def with_changed(log_p: np.ndarray, ids: np.ndarray, log_weights: np.ndarray) -> np.ndarray:
+    """The distribution when some tokens have other weights than their probability; all are divided by their sum.
+
+    log_p: (..., V). ids: (n,), different ones. log_weights: (..., n).
+    Raises InputError when every token has been ruled out.
+    """
+    changed = log_p.copy()
+    changed[..., ids] = log_weights
+    # The sum was 1 before, so a few exponentials tell what it is now, unless that is a small difference of large
+    # numbers.
+    with np.errstate(over="ignore"):
+        total = 1.0 + (np.exp(log_weights) - np.exp(log_p[..., ids])).sum(axis=-1, keepdims=True)  # (..., 1)
+    if ((total > 0.1) & (total < np.inf)).all():
+        return changed - np.log(total)
+    if (changed.max(axis=-1) == -np.inf).any():
         raise InputError(
             "the sampler leaves no token: those that earlier stages kept are all forbidden by a later one. Put the "
             "stages that forbid tokens first, or let them forbid less."
         )
-    return log_softmax(log_weights)
+    return log_softmax(changed)
 
 
 def is_number(value: object) -> bool:
