@@ -43,6 +43,15 @@ def test_a_text_longer_than_the_context_is_scored_as_always(make_model, context)
     )
 
 
+@pytest.mark.parametrize("context", [5, 16])
+@pytest.mark.parametrize("first", [1, 6, 13])
+def test_the_end_of_a_text_alone(make_model, context, first):
+    model = make_model("llama", context)
+    whole, end = text_alternatives(model, IDS), text_alternatives(model, IDS, first=first)
+    assert [one.token for one in end] == [one.token for one in whole[first - 1 :]]
+    assert [one.log_p for one in end] == pytest.approx([one.log_p for one in whole[first - 1 :]], abs=1e-9)
+
+
 def test_a_text_is_read_and_logits_are_computed_in_portions(make_model, monkeypatch):
     model = make_model("gemma3", context=9)
     whole = text_alternatives(model, IDS)
@@ -78,8 +87,10 @@ def test_nothing_of_it_reaches_the_reader(model):
 
 
 def test_errors(model):
-    with pytest.raises(InputError, match="at least 2 are needed"):
+    with pytest.raises(InputError, match="first must be 1 to 0 in a text of 1 tokens, it was 1"):
         text_alternatives(model, [1])
+    with pytest.raises(InputError, match="first must be 1 to 13 in a text of 14 tokens, it was 14"):
+        text_alternatives(model, IDS, first=14)
     with pytest.raises(InputError, match="count must be at least 1, it was 0"):
         text_alternatives(model, IDS, 0)
     with pytest.raises(InputError, match="count must be at least 1"):

@@ -119,6 +119,15 @@ def test_values_that_cannot_be(text, message):
         parse_chain(text)
 
 
+def test_a_bias_may_be_a_dict_or_its_text():
+    expected = parse_chain("logit_bias={' the': -2, 65: -inf}, temperature=1.0", tokenizer)
+    for bias in ({" the": -2, 65: -np.inf}, " {' the': -2, 65: -inf}"):
+        assert usual_chain(logit_bias=bias, tokenizer=tokenizer) == expected
+    for text in ("{1: 2", "{1: x}", "3", "{}, top_k=3", "{" * 500):
+        with pytest.raises(InputError, match="logit_bias must be written like"):
+            usual_chain(logit_bias=text)
+
+
 def test_a_word_of_several_tokens_cannot_be_biased():
     with pytest.raises(InputError, match="'dog' is not one token but 3"):
         parse_chain("logit_bias={'dog': 1}", tokenizer)

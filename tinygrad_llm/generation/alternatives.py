@@ -39,20 +39,23 @@ class Choice(NamedTuple):
     others: tuple[tuple[int, float], ...]
 
 
-def text_alternatives(model: Transformer, ids: Sequence[int] | np.ndarray, count: int = COUNT) -> list[Choice]:
-    """The choices that were made at tokens 1 … T-1 of a text: ids (T,) -> T-1 of them.
+def text_alternatives(
+    model: Transformer, ids: Sequence[int] | np.ndarray, count: int = COUNT, first: int = 1
+) -> list[Choice]:
+    """The choices that were made at tokens `first` … T-1 of a text: ids (T,) -> T - first of them.
 
     A text longer than the context is read in windows, as in `scoring.score_tokens`.
-    Raises InputError when there are less than two ids: the first one has nothing before it.
+    Raises InputError for `first` below 1, since the first token has nothing before it, or above T-1.
     """
     ids = np.asarray(ids)
-    if len(ids) < 2:
+    if not 1 <= first < len(ids):
         raise InputError(
-            f"text_alternatives: ids holds {len(ids)} tokens; at least 2 are needed, the first had no choice."
+            f"text_alternatives: first must be 1 to {len(ids) - 1} in a text of {len(ids)} tokens, it was {first}; "
+            "before token 0 there was nothing to choose by."
         )
     check_count(count)
-    distributions = text_distributions(model, ids[:-1])
-    return [choice(log_p, token, count) for log_p, token in zip(distributions, ids[1:].tolist(), strict=True)]
+    distributions = text_distributions(model, ids[:-1], first - 1)
+    return [choice(log_p, token, count) for log_p, token in zip(distributions, ids[first:].tolist(), strict=True)]
 
 
 def drawn_alternatives(drawn: Iterable[Drawn], count: int = COUNT, sampled: bool = False) -> list[Choice]:
@@ -68,23 +71,25 @@ def choice(log_p: np.ndarray, token: int, count: int) -> Choice:
     return Choice(token, float(log_p[token]), 1 + int(np.count_nonzero(log_p > log_p[token])), others)
 
 
-def text_distributions(model: Transformer, ids: np.ndarray) -> Iterator[np.ndarray]:
-    """log p of every possible token after each token of a text: ids (T,) -> T times (V,), float64, on the host.
+def text_distributions(model: Transformer, ids: np.ndarray, first: int = 0) -> Iterator[np.ndarray]:
+    """log p of every possible token after tokens `first` … T-1 of a text: ids (T,) -> (V,) each, float64, on the host.
 
     One at a time: for a large vocabulary all of them together are far larger than the model.
     """
     context, device = model.config.context, model.embedding.weight.device
     few = max(1, LOGITS_BYTES // (4 * model.config.vocab_size))
-    done = 0
+    done = first
     for start in window_starts(len(ids), context).tolist():
         end, cache = min(start + context, len(ids)), GrowingCache(model.config)
+        if end <= done:
+            continue
         for piece in range(start, end, READ):
             read = ids[piece : min(piece + READ, end)]
             with no_grad():
                 hidden = model.hidden(to_device(read[None], device), cache=cache)[0]  # (t, C)
-            for first in range(max(0, done - piece), len(read), few):
+            for here in range(max(0, done - piece), len(read), few):
                 with no_grad():  # closed again before anything is given out: what the reader computes is recorded
-                    logits = to_numpy(model.logits(hidden[first : first + few]).data)  # (n, V)
+                    logits = to_numpy(model.logits(hidden[here : here + few]).data)  # (n, V)
                 for row in logits:
                     yield F.log_softmax(row.astype(np.float64))
         done = end

@@ -13,6 +13,7 @@ Comes before: `samplers`, `penalties`. Comes after: `generate`, `language_model`
 from __future__ import annotations
 
 import ast
+import contextlib
 import math
 from dataclasses import fields
 from typing import Any
@@ -41,9 +42,13 @@ def usual_chain(
     top_k: int | None = None,
     top_p: float | None = None,
     min_p: float | None = None,
+    *,
+    tokenizer: Tokenizer | None = None,
     **others: Any,
 ) -> Chain:
     """The stages of `STAGES` that are given, in the order in which they stand there; None leaves a stage out.
+
+    tokenizer: for a logit bias that names tokens by their text.
 
     First what forbids tokens or makes them less probable, then temperature, then what keeps the most probable of what
     has come out: top-p and min-p look at the distribution that is drawn from.
@@ -52,7 +57,7 @@ def usual_chain(
     Chain(stages=(NoRepeatNgrams(n=3), Temperature(temperature=0.7), TopK(k=40)))
     """
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p} | others
-    stages = {name: make_stage(name, value) for name, value in values.items() if value is not None}
+    stages = {name: make_stage(name, value, tokenizer) for name, value in values.items() if value is not None}
     return Chain(tuple(stages[name] for name in STAGES if name in stages))
 
 
@@ -92,7 +97,7 @@ def literal(node: ast.expr) -> Any:
 
 
 def make_stage(name: str, value: Any, tokenizer: Tokenizer | None = None) -> Stage:
-    """The stage of this name. value: its number, or a tuple of all its numbers."""
+    """The stage of this name. value: its number, or a tuple of all its numbers; of a logit bias a dict, or its text."""
     if name not in STAGES:
         raise InputError(f"sampler: there is no stage {name!r}. There are: {', '.join(STAGES)}.")
     if name == "logit_bias":
@@ -106,6 +111,9 @@ def make_stage(name: str, value: Any, tokenizer: Tokenizer | None = None) -> Sta
 
 def token_ids(bias: Any, tokenizer: Tokenizer | None) -> dict[int, float]:
     """The dict of a logit bias, with tokens that were given by their text replaced by their ids."""
+    if isinstance(bias, str):
+        with contextlib.suppress(SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+            bias = literal(ast.parse(bias.strip(), mode="eval").body)
     if not isinstance(bias, dict):
         raise InputError(f"logit_bias must be written like {{' the': -2, 198: -inf}}, it was {bias!r}.")
     result = {}
