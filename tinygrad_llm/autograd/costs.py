@@ -66,6 +66,10 @@ def backward_cost(name: str, inputs: tuple, options: dict[str, Any], out: Tensor
         products = product_operations(name, arrays, options, out) * 2  # four instead of two: dq, dk, dv, d(weights)
     elif name == "linear" and wanted[-1] and len(wanted) == 3:
         products -= product_operations(name, arrays, options, out)  # that of the bias is a sum
+    elif name == "lora_linear":
+        rows, (weight, A, B) = out.data.size // out.shape[-1], (matrix.size for matrix in arrays[1:4])
+        sizes = (weight + A + B, weight, A, B)  # the gradient of x comes through all three
+        products = 2 * rows * sum(size for size, want in zip(sizes, wanted, strict=False) if want)
     return Cost(products, size_in_bytes(raw(g)) + read + written)
 
 
@@ -76,6 +80,8 @@ def product_operations(name: str, arrays: list, options: dict[str, Any], out: Te
             return 2 * out.data.size * arrays[0].shape[-1]
         case "linear":
             return 2 * out.data.size * arrays[1].shape[1]
+        case "lora_linear":
+            return 2 * out.data.size // out.shape[-1] * sum(matrix.size for matrix in arrays[1:4])
         case "projected_loss":
             return 2 * arrays[0].size * arrays[1].shape[0]
         case "attention":

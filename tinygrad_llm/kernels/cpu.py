@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygrad_llm.kernels.pair import NOWHERE, FastPair
 from tinygrad_llm.kernels.segments import add_rows_to
-from tinygrad_llm.kernels.threads import BLOCK_BYTES, SMALL_BYTES, over_rows, share_out, workers
+from tinygrad_llm.kernels.threads import BLOCK_BYTES, SMALL_BYTES, blocks, over_rows, share_out, workers
 
 GELU_SLOPE = math.sqrt(2.0 / math.pi)
 GELU_CUBIC = 0.044715
@@ -69,6 +69,41 @@ def product_in_place(x, y, place):
 
 
 linear = FastPair(linear_forward, linear_backward, adds_in_place=True)
+
+
+def lora_linear_forward(x, weight, A, B, bias=None, *, scale):
+    """What is kept for the backward pass is only what comes between A and B, (N, r)."""
+    rows = as_rows(x)  # (N, I)
+    y, _ = linear_forward(rows, weight, bias)  # (N, O)
+    inner = rows @ A.T  # (N, r)
+    inner *= scale
+    add_product(inner, B.T, y)
+    return y.reshape(*x.shape[:-1], weight.shape[0]), inner
+
+
+def lora_linear_backward(g, inner, x, weight, A, B, bias=None, *, scale, places=(None, None, None, None)):
+    g_rows, rows = as_rows(g), as_rows(x)  # (N, O), (N, I)
+    g_inner = g_rows @ B  # (N, r)
+    g_inner *= scale
+    dx = None
+    if places[0] is not NOWHERE:
+        dx = g_rows @ weight
+        add_product(g_inner, A, dx)
+        dx = dx.reshape(x.shape)
+    products = [(g_rows, rows), (g_inner, rows), (g_rows, inner)]  # of the weight, A and B
+    gradients = [product_in_place(a.T, b, place) for (a, b), place in zip(products, places[1:], strict=False)]
+    return dx, *gradients, None if bias is None else column_sum(g_rows)
+
+
+def add_product(x, y, out):
+    """out += x @ y, a block of rows at a time: the product stays in the cache."""
+    step = blocks(len(out), out.strides[0])
+    for start in range(0, len(out), step):
+        here = slice(start, start + step)
+        out[here] += x[here] @ y
+
+
+lora_linear = FastPair(lora_linear_forward, lora_linear_backward, adds_in_place=True)
 
 
 # --- embedding ------------------------------------------------------------------------------------------------
