@@ -1,6 +1,8 @@
 """Text in, text out: the object that most people hold in their hands."""
 
+import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from tinygrad_llm.generation import (
     next_log_probabilities,
     score_tokens,
 )
+from tinygrad_llm.generation.speculative import PromptLookup
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.training.run_folder import RunFolder
 from tinygrad_llm.training.settings import TrainingSettings
@@ -257,3 +260,41 @@ def test_it_is_loaded_from_a_run_folder(tmp_path):
 def test_a_run_folder_that_is_missing(tmp_path):
     with pytest.raises(InputError, match="there is no folder"):
         tg.load(tmp_path / "nothing")
+
+
+def test_a_text_of_a_given_shape():
+    for seed in range(3):
+        text = model.generate("To be", max_tokens=12, regex=r"(be|not|\d+) [^a-z]{1,3}!", seed=seed)
+        assert re.fullmatch(r"(be|not|\d+) [^a-z]{1,3}!", text)
+    schema = {"properties": {"to": {"type": "string"}, "be": {"type": "integer"}}, "required": ["to", "be"]}
+    for row, written in enumerate(model.write_many(["To be", "or", "漢字"], 40, json_schema=schema, seed=1)):
+        value = json.loads(written.text)
+        assert isinstance(value["to"], str) and isinstance(value["be"], int)
+        assert written.text == model.generate(written.prompt, 40, json_schema=schema, seed=1 + row)
+    assert model.generate("To be", regex="x", seed=0) == "x"
+
+
+def test_the_constraint_that_was_asked_for_last_is_remembered():
+    one = model.constraint(regex="a*")
+    assert model.constraint(regex="a*") is one
+    assert model.constraint(json_schema={"type": "string"}) is not one
+    assert model.constraint() is None
+    with pytest.raises(InputError, match="regex and json_schema cannot be asked for together"):
+        model.generate("To be", regex="a", json_schema={})
+    with pytest.raises(InputError, match="max_tokens is 2, and the shortest text"):
+        model.generate("To be", max_tokens=2, regex="x{9}")
+    with pytest.raises(InputError, match="a constrained text needs a token that says that it is complete"):
+        byte_model.generate("To be", regex="x")
+
+
+def test_a_draft_changes_the_speed_only():
+    plain = model.generate("To be, or not to be", max_tokens=40, temperature=0)
+    smaller = make(words, seed=1)
+    for draft in ("prompt-lookup", smaller, model.draft(smaller), PromptLookup(3)):
+        assert model.generate("To be, or not to be", max_tokens=40, temperature=0, draft=draft) == plain
+        assert "".join(model.stream("To be, or not to be", max_tokens=40, temperature=0, draft=draft)) == plain
+    draft = model.draft(model)
+    written = model.write("To be", max_tokens=40, seed=1, draft=draft, regex="[a-z ]*", top_k=20)
+    assert draft.acceptance.tokens == len(written.ids) and draft.acceptance.rate == 1.0
+    with pytest.raises(InputError, match="it has other tokens than the model"):
+        model.generate("To be", draft=byte_model)

@@ -11,20 +11,25 @@ Left out on purpose: anything that computes; each method says which function of 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.generation import constraints
 from tinygrad_llm.generation.batch import draws_together
 from tinygrad_llm.generation.cache import GrowingCache
 from tinygrad_llm.generation.chains import parse_chain, usual_chain
+from tinygrad_llm.generation.constraints import Constraint, Schema, Vocabulary
 from tinygrad_llm.generation.generate import Drawn, checked_ids, draws, next_log_probabilities
-from tinygrad_llm.generation.samplers import Stage
+from tinygrad_llm.generation.samplers import Chain, Stage
 from tinygrad_llm.generation.scoring import score_tokens
+from tinygrad_llm.generation.speculative import Draft, DraftModel, PromptLookup, speculative_draws
 from tinygrad_llm.generation.written import Writing, Written, written_pieces
 from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.pictures.distribution import Distribution
@@ -68,12 +73,18 @@ class LanguageModel:
         if stop_tokens is None:
             stop_tokens = () if tokenizer.end_of_text is None else (tokenizer.end_of_text,)
         self.stop_tokens = tuple(stop_tokens)
+        self._constraint: tuple[str, Constraint] | None = None  # the one that was asked for last, and by which words
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """The model of a run folder, as `tinygrad-llm train` writes it.
 
-        Raises InputError when the folder is missing, damaged, or from another version.
+        name: "smollm2-135m-instruct" or "gemma-3-270m", which are downloaded once; "hf:owner/name" of huggingface.co;
+        the path of a GGUF file, of a run folder that `tinygrad-llm train` wrote, or of a folder in Hugging Face's
+        layout (GPT-2, Llama, Mistral, Qwen 2 and 3, Gemma 1 to 3).
+
+        Raises InputError when there is no such model, or it is damaged or of a kind that is not supported here;
+        MachineError when the disk or the network fails.
         """
         from tinygrad_llm.training.run_folder import RunFolder  # here, because `import tinygrad_llm` must stay quick
 
@@ -136,21 +147,26 @@ class LanguageModel:
         stop: str | Sequence[str] = (),
         **choosing: Any,
     ) -> list[Written]:
+            regex, json_schema: what the text has to look like; see `constraint`. It is finished within max_tokens.
+            draft: guesses several tokens at a time, which makes it faster and leaves the distribution as it is; see
+                `draft`. The same seed gives another text than without one, unless the temperature is 0.
         """What `write` gives for each of the prompts, in their order, all written at once: much faster.
 
         The text after prompt number i (from 0) is the one that it has alone with the seed plus i. So several texts
-        after the same prompt are `model.write_many([prompt] * 5, seed=1)`. Everything else as in `write`.
+        after the same prompt are `model.write_many([prompt] * 5, seed=1)`. Everything else as in `write`, but no draft.
         """
         if isinstance(prompts, str):
             raise InputError(f"prompts must be a list of texts, it was one: {prompts!r}. For one there is write.")
         writings = [Writing(prompt, self.tokenizer, max_tokens, stop) for prompt in prompts]
         drawn = draws_together(
             self.network,
-            [self._prompt_ids(prompt) for prompt in prompts],
+            ids,
             max_tokens,
-            [self.sampler(**choosing)] * len(prompts),
+            [constrained(sampler, constraint, len(one), max_tokens) for one in ids],
             [seeded_generator(None if seed is None else seed + row) for row in range(len(prompts))],
             stop_tokens=self.stop_tokens,
+        regex: str | None = None,
+        json_schema: Schema | None = None,
             finished=lambda row: writings[row].stopped,
         )
         for row, one in drawn:
@@ -161,6 +177,8 @@ class LanguageModel:
 
     def sampler(self, sampler: Stage | str | None = None, **stages: Any) -> Stage:
         """What is done to a distribution before a token is drawn from it.
+        ids = [self._prompt_ids(prompt) for prompt in prompts]
+        sampler, constraint = self.sampler(**choosing), self.constraint(regex, json_schema)
 
         stages: temperature (0 always takes the most probable token, 1 draws as the model says; 0.8 unless told
         otherwise), top_k, top_p, min_p and everything else that `chains.usual_chain` knows, in its order.
@@ -186,12 +204,64 @@ class LanguageModel:
     ) -> tuple[Writing, Iterator[Drawn]]:
         """The text that is going to be written, empty, and what is drawn for it. Everything asked for is checked."""
         sampler, rng, ids = self.sampler(**choosing), seeded_generator(seed), self._prompt_ids(prompt)
-        drawn = draws(self.network, ids, max_tokens, sampler, rng, stop_tokens=self.stop_tokens)
+        sampler = constrained(sampler, self.constraint(regex, json_schema), len(ids), max_tokens)
+        if draft is None:
+            drawn = draws(self.network, ids, max_tokens, sampler, rng, stop_tokens=self.stop_tokens)
+        else:
+            guesses = self.draft(draft)
+            drawn = speculative_draws(
+                self.network, guesses, ids, max_tokens, sampler, rng, stop_tokens=self.stop_tokens
+            )
         return Writing(prompt, self.tokenizer, max_tokens, stop), drawn
 
     # --- reading -------------------------------------------------------------------------------------------
 
     def log_probabilities(self, text: str) -> np.ndarray:
+    def constraint(self, regex: str | None = None, json_schema: Schema | None = None) -> Constraint | None:
+        """What a text has to look like, so that only tokens are drawn with which it still can; None for anything.
+
+        regex: a regular expression that the whole text matches, as `constraints.regular_expressions` reads it.
+        json_schema: the shape of a JSON value, as a dict; see `constraints.json_schema`.
+        The last one is remembered, with all that was looked up for it.
+
+        Raises InputError for what cannot be read, and when no text of this model's tokens matches.
+        """
+        if regex is None and json_schema is None:
+            return None
+        if regex is not None and json_schema is not None:
+            raise InputError(
+                "regex and json_schema cannot be asked for together; a schema's strings may have a pattern."
+            )
+        words = repr(regex) if regex is not None else json.dumps(json_schema, default=repr)
+        if self._constraint is None or self._constraint[0] != words:
+            if json_schema is not None:
+                expression = constraints.json_schema(json_schema)
+            elif regex is not None:
+                expression = constraints.regular_expression(regex)
+            self._constraint = words, Constraint(expression, self.vocabulary, self.stop_tokens)
+        return self._constraint[1]
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The tokens as constraints look at them."""
+        return Vocabulary.of(self.tokenizer)
+
+    def draft(self, draft: Draft | LanguageModel | str) -> Draft:
+        """Something that guesses how a text of this model goes on.
+
+        draft: "prompt-lookup", which looks for the last few tokens earlier in the text; a smaller model with the same
+        tokenizer, or the name of one as in `load`; or one of `generation.speculative`, which stays as it is and counts
+        how good it is in `draft.acceptance`.
+        """
+        if draft == "prompt-lookup":
+            return PromptLookup()
+        other = self.load(draft) if isinstance(draft, str) else draft
+        if not isinstance(other, LanguageModel):
+            return other
+        if other.tokenizer.bytes_of_ids != self.tokenizer.bytes_of_ids:
+            raise InputError("draft: it has other tokens than the model; a draft must have the same tokenizer.")
+        return DraftModel(other.network)
+
         """log p of each token of `text` after those before it, in nats, (T,), in the order of `tokenizer.encode(text)`.
 
         Their sum is the log-probability of the text. Longer texts than the context: see `scoring.score_tokens`.
@@ -199,6 +269,9 @@ class LanguageModel:
         """
         ids = self.tokenizer.encode_array(text)
         if len(ids) == 0:
+        regex: str | None = None,
+        json_schema: Schema | None = None,
+        draft: Draft | LanguageModel | str | None = None,
             raise InputError("text is empty, and has no probability. Give a text of at least one character.")
         return score_tokens(self.network, np.concatenate([self._start_ids(), ids]))
 
@@ -231,3 +304,8 @@ def seeded_generator(seed: int | None) -> np.random.Generator:
 def load(path: str | Path) -> LanguageModel:
     """The language model of a run folder: `LanguageModel.load`."""
     return LanguageModel.load(path)
+def constrained(sampler: Stage, constraint: Constraint | None, after: int, max_tokens: int) -> Stage:
+    """The sampler behind the constraint, if there is one, for a text after a prompt of `after` ids."""
+    return sampler if constraint is None else Chain((constraint.stage(after, max_tokens), sampler))
+
+
