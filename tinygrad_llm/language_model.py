@@ -79,12 +79,7 @@ class LanguageModel:
     def load(cls, path: str | Path) -> Self:
         """The model of a run folder, as `tinygrad-llm train` writes it.
 
-        name: "smollm2-135m-instruct" or "gemma-3-270m", which are downloaded once; "hf:owner/name" of huggingface.co;
-        the path of a GGUF file, of a run folder that `tinygrad-llm train` wrote, or of a folder in Hugging Face's
-        layout (GPT-2, Llama, Mistral, Qwen 2 and 3, Gemma 1 to 3).
-
-        Raises InputError when there is no such model, or it is damaged or of a kind that is not supported here;
-        MachineError when the disk or the network fails.
+        Raises InputError when the folder is missing, damaged, or from another version.
         """
         from tinygrad_llm.training.run_folder import RunFolder  # here, because `import tinygrad_llm` must stay quick
 
@@ -130,6 +125,9 @@ class LanguageModel:
             seed: the same seed gives the same text; None gives another one each time.
             stop: a string or several; the text ends before the first of them.
             temperature, top_k, sampler, …: how tokens are chosen; see `sampler`.
+            regex, json_schema: what the text has to look like; see `constraint`. It is finished within max_tokens.
+            draft: guesses several tokens at a time, which makes it faster and leaves the distribution as it is; see
+                `draft`. The same seed gives another text than without one, unless the temperature is 0.
 
         Raises InputError for a prompt that is longer than the context, and for values that an option cannot have.
         """
@@ -145,11 +143,10 @@ class LanguageModel:
         *,
         seed: int | None = None,
         stop: str | Sequence[str] = (),
+        regex: str | None = None,
+        json_schema: Schema | None = None,
         **choosing: Any,
     ) -> list[Written]:
-            regex, json_schema: what the text has to look like; see `constraint`. It is finished within max_tokens.
-            draft: guesses several tokens at a time, which makes it faster and leaves the distribution as it is; see
-                `draft`. The same seed gives another text than without one, unless the temperature is 0.
         """What `write` gives for each of the prompts, in their order, all written at once: much faster.
 
         The text after prompt number i (from 0) is the one that it has alone with the seed plus i. So several texts
@@ -158,6 +155,8 @@ class LanguageModel:
         if isinstance(prompts, str):
             raise InputError(f"prompts must be a list of texts, it was one: {prompts!r}. For one there is write.")
         writings = [Writing(prompt, self.tokenizer, max_tokens, stop) for prompt in prompts]
+        ids = [self._prompt_ids(prompt) for prompt in prompts]
+        sampler, constraint = self.sampler(**choosing), self.constraint(regex, json_schema)
         drawn = draws_together(
             self.network,
             ids,
@@ -165,8 +164,6 @@ class LanguageModel:
             [constrained(sampler, constraint, len(one), max_tokens) for one in ids],
             [seeded_generator(None if seed is None else seed + row) for row in range(len(prompts))],
             stop_tokens=self.stop_tokens,
-        regex: str | None = None,
-        json_schema: Schema | None = None,
             finished=lambda row: writings[row].stopped,
         )
         for row, one in drawn:
@@ -177,8 +174,6 @@ class LanguageModel:
 
     def sampler(self, sampler: Stage | str | None = None, **stages: Any) -> Stage:
         """What is done to a distribution before a token is drawn from it.
-        ids = [self._prompt_ids(prompt) for prompt in prompts]
-        sampler, constraint = self.sampler(**choosing), self.constraint(regex, json_schema)
 
         stages: temperature (0 always takes the most probable token, 1 draws as the model says; 0.8 unless told
         otherwise), top_k, top_p, min_p and everything else that `chains.usual_chain` knows, in its order.
@@ -193,30 +188,6 @@ class LanguageModel:
             )
         return parse_chain(sampler, self.tokenizer) if isinstance(sampler, str) else sampler
 
-    def _begin(
-        self,
-        prompt: str,
-        max_tokens: int,
-        *,
-        seed: int | None = None,
-        stop: str | Sequence[str] = (),
-        **choosing: Any,
-    ) -> tuple[Writing, Iterator[Drawn]]:
-        """The text that is going to be written, empty, and what is drawn for it. Everything asked for is checked."""
-        sampler, rng, ids = self.sampler(**choosing), seeded_generator(seed), self._prompt_ids(prompt)
-        sampler = constrained(sampler, self.constraint(regex, json_schema), len(ids), max_tokens)
-        if draft is None:
-            drawn = draws(self.network, ids, max_tokens, sampler, rng, stop_tokens=self.stop_tokens)
-        else:
-            guesses = self.draft(draft)
-            drawn = speculative_draws(
-                self.network, guesses, ids, max_tokens, sampler, rng, stop_tokens=self.stop_tokens
-            )
-        return Writing(prompt, self.tokenizer, max_tokens, stop), drawn
-
-    # --- reading -------------------------------------------------------------------------------------------
-
-    def log_probabilities(self, text: str) -> np.ndarray:
     def constraint(self, regex: str | None = None, json_schema: Schema | None = None) -> Constraint | None:
         """What a text has to look like, so that only tokens are drawn with which it still can; None for anything.
 
@@ -262,6 +233,33 @@ class LanguageModel:
             raise InputError("draft: it has other tokens than the model; a draft must have the same tokenizer.")
         return DraftModel(other.network)
 
+    def _begin(
+        self,
+        prompt: str,
+        max_tokens: int,
+        *,
+        seed: int | None = None,
+        stop: str | Sequence[str] = (),
+        regex: str | None = None,
+        json_schema: Schema | None = None,
+        draft: Draft | LanguageModel | str | None = None,
+        **choosing: Any,
+    ) -> tuple[Writing, Iterator[Drawn]]:
+        """The text that is going to be written, empty, and what is drawn for it. Everything asked for is checked."""
+        sampler, rng, ids = self.sampler(**choosing), seeded_generator(seed), self._prompt_ids(prompt)
+        sampler = constrained(sampler, self.constraint(regex, json_schema), len(ids), max_tokens)
+        if draft is None:
+            drawn = draws(self.network, ids, max_tokens, sampler, rng, stop_tokens=self.stop_tokens)
+        else:
+            guesses = self.draft(draft)
+            drawn = speculative_draws(
+                self.network, guesses, ids, max_tokens, sampler, rng, stop_tokens=self.stop_tokens
+            )
+        return Writing(prompt, self.tokenizer, max_tokens, stop), drawn
+
+    # --- reading -------------------------------------------------------------------------------------------
+
+    def log_probabilities(self, text: str) -> np.ndarray:
         """log p of each token of `text` after those before it, in nats, (T,), in the order of `tokenizer.encode(text)`.
 
         Their sum is the log-probability of the text. Longer texts than the context: see `scoring.score_tokens`.
@@ -269,9 +267,6 @@ class LanguageModel:
         """
         ids = self.tokenizer.encode_array(text)
         if len(ids) == 0:
-        regex: str | None = None,
-        json_schema: Schema | None = None,
-        draft: Draft | LanguageModel | str | None = None,
             raise InputError("text is empty, and has no probability. Give a text of at least one character.")
         return score_tokens(self.network, np.concatenate([self._start_ids(), ids]))
 
@@ -294,6 +289,11 @@ class LanguageModel:
         return self.tokenizer.encode("\n") if end is None else [end]
 
 
+def constrained(sampler: Stage, constraint: Constraint | None, after: int, max_tokens: int) -> Stage:
+    """The sampler behind the constraint, if there is one, for a text after a prompt of `after` ids."""
+    return sampler if constraint is None else Chain((constraint.stage(after, max_tokens), sampler))
+
+
 def seeded_generator(seed: int | None) -> np.random.Generator:
     """NumPy's generator; with None a different one each time. Raises InputError for a negative seed."""
     if seed is not None and seed < 0:
@@ -304,8 +304,3 @@ def seeded_generator(seed: int | None) -> np.random.Generator:
 def load(path: str | Path) -> LanguageModel:
     """The language model of a run folder: `LanguageModel.load`."""
     return LanguageModel.load(path)
-def constrained(sampler: Stage, constraint: Constraint | None, after: int, max_tokens: int) -> Stage:
-    """The sampler behind the constraint, if there is one, for a text after a prompt of `after` ids."""
-    return sampler if constraint is None else Chain((constraint.stage(after, max_tokens), sampler))
-
-
