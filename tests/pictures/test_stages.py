@@ -27,7 +27,7 @@ def of(probabilities: dict[str, float], text: str = "") -> Distribution:
 
 
 some = of({"a": 0.5, "b": 0.25, "c": 0.125}, text="bb")
-picture = some.stages("temperature=0.5, presence_penalty=1.0, top_k=2")
+picture = some.stages("temperature=0.5, presence_penalty=1.0, top_k=2", count=3)
 
 
 def numbers(text: str) -> list[list[float]]:
@@ -45,7 +45,7 @@ def test_every_column_is_the_stage_applied_to_the_one_before():
         assert distribution.log_probabilities == pytest.approx(expected)
     a, b, c = (ord(x) for x in "abc")
     assert np.exp(after[2][b]) < np.exp(after[1][b])  # it has been there, so the penalty takes from it
-    shown = numbers(picture.as_text(3))
+    shown = numbers(picture.as_text())
     assert shown[0] == [round(float(np.exp(x[a])), 4) for x in after]
     assert shown[1] == [round(float(np.exp(x[b])), 4) for x in after]
     assert shown[2] == [round(float(np.exp(x[c])), 4) for x in after[:3]]  # then it is removed
@@ -53,14 +53,14 @@ def test_every_column_is_the_stage_applied_to_the_one_before():
 
 
 def test_everything_together_is_one_in_every_column():
-    text = picture.as_text(5, width=120)
-    assert np.sum([row.probabilities for row in picture.rows(5)], axis=0) == pytest.approx(np.ones(4), abs=1e-12)
+    text = picture.as_text(120)
+    assert np.sum([row.probabilities for row in picture.rows()], axis=0) == pytest.approx(np.ones(4), abs=1e-12)
     assert text.splitlines()[-1].split() == ["sum", *["1.000000"] * 4]
     assert text.splitlines()[-3].split() == ["possible", "tokens", "256", "256", "256", "2"]
 
 
 def test_a_token_is_shown_that_only_a_later_stage_makes_probable():
-    tokens = [row.name for row in some.stages("logit_bias={122: 9.0}, temperature=0.5").rows(2)]
+    tokens = [row.name for row in some.stages("logit_bias={122: 9.0}, temperature=0.5", 2).rows()]
     assert tokens == ["'a'", "'z'", "254 others"]
 
 
@@ -72,7 +72,7 @@ def test_a_chain_in_a_chain_is_shown_stage_by_stage():
 
 
 def test_in_a_narrow_terminal_the_stages_stand_below_each_other():
-    wide, narrow = picture.as_text(3, width=120), picture.as_text(3, width=50)
+    wide, narrow = picture.as_text(120), picture.as_text(50)
     assert max(map(len, wide.splitlines())) <= 120 and max(map(len, narrow.splitlines())) <= 50
     assert wide.count("sum") == 1 and narrow.count("sum") == 2
     assert sorted(re.findall(r"\d\.\d{4}", wide)) == sorted(re.findall(r"\d\.\d{4}", narrow))
@@ -87,7 +87,7 @@ def test_what_a_stage_raises_is_green_and_what_it_lowers_red():
 
 
 def test_the_bars_of_the_picture_are_probabilities_on_one_scale():
-    root = ElementTree.fromstring(some.stages("temperature=0.5").svg(3))
+    root = ElementTree.fromstring(some.stages("temperature=0.5", 3).svg())
     bars = {}
     for shape in root.iter(f"{SVG}rect"):
         if shape.get("fill") == "#3b82c4":
@@ -99,7 +99,7 @@ def test_the_bars_of_the_picture_are_probabilities_on_one_scale():
 
 def test_the_picture_is_well_formed_whatever_the_tokens_are():
     strange = Distribution(np.log(np.full(256, 1 / 256)), tokenizer)
-    root = ElementTree.fromstring(strange.stages("top_k=200, " * 9 + "top_k=200").svg(256))
+    root = ElementTree.fromstring(strange.stages("top_k=200, " * 9 + "top_k=200", 256).svg())
     said = {text.text for text in root.iter(f"{SVG}text")}
     assert {"'<'", "'&'", '"\'"', r"'\x00'", r"b'\xff'", "the model"} <= said
     assert printable("a\x00\ud800<") == "a\ufffd\ufffd&lt;"
@@ -115,7 +115,7 @@ def test_it_is_saved_as_svg_or_html_and_shown_in_a_notebook(tmp_path):
     with pytest.raises(InputError, match=r"must end in .svg or .html"):
         picture.save(tmp_path / "stages.png")
     with pytest.raises(InputError, match="count must be at least 1"):
-        picture.as_text(0)
+        some.stages("", 0)
 
 
 def test_a_sampler_is_a_chain_or_its_text():

@@ -52,29 +52,31 @@ class Stages(Picture):
     """The distributions before and after each stage of a sampler.
 
     distribution: what the model said. sampler: a chain, or a single stage; those that look at the text are shown
-    `distribution.text`. Shows itself: as text when printed, in colour with rich, as a picture in a notebook.
+    `distribution.text`. count: tokens that are shown, those that are most probable in any of the distributions. Shows
+    itself: as text when printed, in colour with rich, as a picture in a notebook.
 
     names: "the model", and then the stages, such as "top k 40". distributions: as many, in this order.
     """
 
-    def __init__(self, distribution: Distribution, sampler: Stage) -> None:
+    def __init__(self, distribution: Distribution, sampler: Stage, count: int = SHOWN) -> None:
+        if count < 1:
+            raise InputError(f"count must be at least 1, it was {count}.")
+        self.count = count
         self.names, self.distributions = [FIRST_NAME], [distribution]
         for stage in flat(sampler):
             log_p = stage(self.distributions[-1].log_probabilities, distribution.text)
             self.names.append(title(stage))
             self.distributions.append(Distribution(log_p, distribution.tokenizer, distribution.text))
 
-    def shown(self, count: int = SHOWN) -> np.ndarray:
-        """The ids of the `count` tokens that are most probable in any of the distributions, in the model's order."""
-        if count < 1:
-            raise InputError(f"count must be at least 1, it was {count}.")
+    def shown(self) -> np.ndarray:
+        """The ids of the tokens that are shown, in the model's order."""
         log_p = np.array([d.log_probabilities for d in self.distributions])  # (S, V)
-        ids = np.sort(ranked(log_p.max(axis=0), count))  # (count,)
+        ids = np.sort(ranked(log_p.max(axis=0), self.count))  # (count,)
         return ids[np.argsort(-log_p[0, ids], kind="stable")]
 
-    def rows(self, count: int = SHOWN) -> list[Row]:
+    def rows(self) -> list[Row]:
         """What the picture says, line by line: the shown tokens, and all others together."""
-        ids = self.shown(count)
+        ids = self.shown()
         tokenizer, p = self.distributions[0].tokenizer, [d.probabilities for d in self.distributions]
         rows = [Row(label(tokenizer.token_bytes(i)), [float(q[i]) for q in p], True) for i in ids.tolist()]
         if others := len(p[0]) - len(ids):
@@ -93,31 +95,31 @@ class Stages(Picture):
         return self.as_text()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield self.as_table(width=options.max_width)
+        yield self.as_table(options.max_width)
 
     # --- in a terminal ----------------------------------------------------------------------------------------
 
-    def as_table(self, count: int = SHOWN, width: int = 100) -> Group:
+    def as_table(self, width: int = 100) -> Group:
         """The picture for a terminal of this width: as many distributions side by side as fit, the others below.
 
         A number is green when the stage has raised it, red when it has lowered it.
         """
         from rich.console import Group
 
-        rows, totals = self.rows(count), self.totals()
+        rows, totals = self.rows(), self.totals()
         room = width - max(len(name) for name in [row.name for row in rows] + [name for name, _ in totals])
         columns = min(len(self.names), max(1, room // (NARROWEST_BAR + NUMBER_WIDTH)))
         bar_width = min(WIDEST_BAR, max(NARROWEST_BAR, room // columns - NUMBER_WIDTH))
         bands = self.bands(columns)
         return Group(*(self._table(rows, totals, band, bar_width, last=band is bands[-1]) for band in bands))
 
-    def as_text(self, count: int = SHOWN, width: int = 100) -> str:
+    def as_text(self, width: int = 100) -> str:
         """The picture in plain characters."""
         from rich.console import Console
 
         console = Console(file=io.StringIO(), width=width, color_system=None)
         with console.capture() as captured:
-            console.print(self.as_table(count, width))
+            console.print(self.as_table(width))
         return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
     def bands(self, columns: int) -> list[range]:
@@ -157,9 +159,9 @@ class Stages(Picture):
 
     # --- as a picture -----------------------------------------------------------------------------------------
 
-    def svg(self, count: int = SHOWN) -> str:
+    def svg(self) -> str:
         """The picture as the text of an SVG file. The pale bar behind each bar is what it was one stage before."""
-        rows, totals = self.rows(count), self.totals()
+        rows, totals = self.rows(), self.totals()
         bands, band_height = self.bands(PER_BAND), HEAD + ROW * (len(rows) + len(totals)) + ROW
         labels = MARGIN + max(text_width(row.name, LABEL, mono=True) for row in rows)  # where they end
         width = labels + len(bands[0]) * (GAP + COLUMN) + MARGIN
