@@ -21,11 +21,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.generation import constraints
 from tinygrad_llm.generation.batch import draws_together
 from tinygrad_llm.generation.cache import GrowingCache
 from tinygrad_llm.generation.chains import parse_chain, usual_chain
-from tinygrad_llm.generation.constraints import Constraint, Schema, Vocabulary
 from tinygrad_llm.generation.generate import Drawn, checked_ids, draws, next_log_probabilities
 from tinygrad_llm.generation.samplers import Chain, Stage
 from tinygrad_llm.generation.scoring import score_tokens
@@ -36,6 +34,7 @@ from tinygrad_llm.pictures.distribution import Distribution
 from tinygrad_llm.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
+    from tinygrad_llm.generation.constraints import Constraint, Schema, Vocabulary
     from tinygrad_llm.text.chat import ChatTemplate
 
 
@@ -203,18 +202,22 @@ class LanguageModel:
             raise InputError(
                 "regex and json_schema cannot be asked for together; a schema's strings may have a pattern."
             )
+        from tinygrad_llm.generation import constraints  # here, because `import tinygrad_llm` must stay quick
+
         words = repr(regex) if regex is not None else json.dumps(json_schema, default=repr)
         if self._constraint is None or self._constraint[0] != words:
             if json_schema is not None:
                 expression = constraints.json_schema(json_schema)
             elif regex is not None:
                 expression = constraints.regular_expression(regex)
-            self._constraint = words, Constraint(expression, self.vocabulary, self.stop_tokens)
+            self._constraint = words, constraints.Constraint(expression, self.vocabulary, self.stop_tokens)
         return self._constraint[1]
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
         """The tokens as constraints look at them."""
+        from tinygrad_llm.generation.constraints import Vocabulary
+
         return Vocabulary.of(self.tokenizer)
 
     def draft(self, draft: Draft | LanguageModel | str) -> Draft:

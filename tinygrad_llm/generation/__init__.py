@@ -3,7 +3,8 @@
 Read in this order: `generate.py` is the loop, `cache.py` makes it cheap, `samplers.py` decides how daring it is,
 `text_stream.py` turns the ids into text as they come, `scoring.py` asks how probable a given text is. `beam.py`,
 `best_of.py` and `tree.py` look at several continuations at once, `alternatives.py` at what was not chosen.
-`speculative.py` writes several tokens per pass of the model; `constraints/` lets only texts of a given shape come out.
+`speculative.py` writes several tokens per pass of the model; `constraints/`, which has a front page of its own, lets
+only texts of a given shape come out.
 """
 
 from tinygrad_llm.generation.alternatives import Choice, drawn_alternatives, text_alternatives
@@ -12,7 +13,6 @@ from tinygrad_llm.generation.beam import beam_search
 from tinygrad_llm.generation.best_of import best_of_n
 from tinygrad_llm.generation.cache import GrowingCache
 from tinygrad_llm.generation.chains import chain_text, parse_chain, usual_chain
-from tinygrad_llm.generation.constraints import Constraint, Vocabulary, json_schema, regular_expression
 from tinygrad_llm.generation.continuations import Continuation
 from tinygrad_llm.generation.generate import Drawn, draws, generate_tokens, next_log_probabilities
 from tinygrad_llm.generation.penalties import FrequencyPenalty, NoRepeatNgrams, PresencePenalty, RepetitionPenalty
@@ -26,7 +26,6 @@ from tinygrad_llm.generation.written import Writing, Written, written_pieces
 __all__ = [
     "Chain",
     "Choice",
-    "Constraint",
     "Continuation",
     "DraftModel",
     "Drawn",
@@ -45,7 +44,6 @@ __all__ = [
     "TopK",
     "TopP",
     "Typical",
-    "Vocabulary",
     "Writing",
     "Written",
     "beam_search",
@@ -58,10 +56,8 @@ __all__ = [
     "draws_together",
     "generate_batch",
     "generate_tokens",
-    "json_schema",
     "next_log_probabilities",
     "parse_chain",
-    "regular_expression",
     "score_tokens",
     "speculative_draws",
     "text_alternatives",
