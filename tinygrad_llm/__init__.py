@@ -26,7 +26,8 @@ from tinygrad_llm.autograd.graph import graph
 from tinygrad_llm.autograd.steps import steps
 from tinygrad_llm.chat_session import ChatSession
 from tinygrad_llm.errors import InputError, MachineError
-from tinygrad_llm.language_model import LanguageModel, load
+from tinygrad_llm.hub.architectures import describe_mapping
+from tinygrad_llm.language_model import LanguageModel, export, load
 from tinygrad_llm.nn.config import TransformerConfig
 from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.text.batches import Batches

@@ -75,14 +75,36 @@ class LanguageModel:
         self._constraint: tuple[str, Constraint] | None = None  # the one that was asked for last, and by which words
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """The model of a run folder, as `tinygrad-llm train` writes it.
+    def load(cls, name: str | Path) -> Self:
+        """The model behind a name, ready to write, to be looked into and to be trained; weights in float32.
 
-        Raises InputError when the folder is missing, damaged, or from another version.
+        name: "smollm2-135m-instruct" or "gemma-3-270m", which are downloaded once; "hf:owner/name" of huggingface.co;
+        the path of a GGUF file, of a run folder that `tinygrad-llm train` wrote, or of a folder in Hugging Face's
+        layout (GPT-2, Llama, Mistral, Qwen 2 and 3, Gemma 1 to 3).
+
+        Raises InputError when there is no such model, or it is damaged or of a kind that is not supported here;
+        MachineError when the disk or the network fails.
         """
-        from tinygrad_llm.training.run_folder import RunFolder  # here, because `import tinygrad_llm` must stay quick
+        from tinygrad_llm.hub.models import load_pretrained  # here, because `import tinygrad_llm` must stay quick
 
-        return cls(*RunFolder(path).load_model())
+        model = load_pretrained(name)
+        return cls(model.network, model.tokenizer, model.chat_template, model.stop_tokens, model.begin_token)
+
+    def export(self, path: str | Path, format: str = "hf", *, force: bool = False) -> Path:
+        """Write the model for other programs. Returns the path of what was written.
+
+        format: "hf" for a folder that AutoModelForCausalLM and AutoTokenizer of Transformers open, "gguf" for a file
+        that llama.cpp opens (`path` itself if it ends in .gguf, else model.gguf in the folder `path`). force: replace
+        an exported model that is there.
+
+        Raises InputError when something is there, or the other program has no such model; MachineError when the disk
+        fails. What was there before stays until all is written.
+        """
+        from tinygrad_llm.hub.export import export_model
+        from tinygrad_llm.hub.pretrained import Pretrained
+
+        parts = Pretrained(self.network, self.tokenizer, self.chat_template, self.stop_tokens, self.begin_token)
+        return export_model(parts, path, format, force)
 
     def to(self, device: str) -> Self:
         """Move the network to "cpu" or "cuda"; returns itself."""
@@ -304,6 +326,11 @@ def seeded_generator(seed: int | None) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def load(path: str | Path) -> LanguageModel:
-    """The language model of a run folder: `LanguageModel.load`."""
-    return LanguageModel.load(path)
+def load(name: str | Path) -> LanguageModel:
+    """A model by its name or path: `LanguageModel.load`."""
+    return LanguageModel.load(name)
+
+
+def export(model: LanguageModel, path: str | Path, format: str = "hf", *, force: bool = False) -> Path:
+    """Write a model for Transformers ("hf") or llama.cpp ("gguf"): `LanguageModel.export`."""
+    return model.export(path, format, force=force)

@@ -1,11 +1,15 @@
 """Arguments that several commands share."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-RunFolderArgument = Annotated[
-    Path, typer.Argument(metavar="RUN", help="The folder of a trained model, such as runs/shakespeare.")
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="The folder of a trained model, such as runs/shakespeare; smollm2-135m-instruct or gemma-3-270m, which "
+        "are downloaded once; a .gguf file; a folder in Hugging Face's layout; or hf:owner/name.",
+    ),
 ]
 PROMPT_HELP = "The text so far. Empty: the beginning of a text."

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from tinygrad_llm.cli.arguments import PROMPT_HELP, RunFolderArgument
+from tinygrad_llm.cli.arguments import PROMPT_HELP, ModelArgument
 from tinygrad_llm.language_model import LanguageModel
 
 
 def generate(
-    run: RunFolderArgument,
+    model: ModelArgument,
     prompt: Annotated[str, typer.Argument(metavar="[PROMPT]", help=PROMPT_HELP)] = "",
     max_tokens: Annotated[int, typer.Option(min=1, help="Stop after this many tokens.")] = 200,
     temperature: Annotated[float, typer.Option(help="0: always the likeliest token; 1: as the model says.")] = 0.8,
@@ -24,11 +24,11 @@ def generate(
     stop: Annotated[list[str] | None, typer.Option(help="End before this string. May be repeated.")] = None,
 ) -> None:
     """Let a trained model go on writing after PROMPT."""
-    model = LanguageModel.load(run)
+    loaded = LanguageModel.load(model)
     first = secrets.randbelow(1_000_000) if seed is None else seed
     # All of them are made before anything is written, so that a mistake in the options is the only thing said.
     options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "stop": stop or ()}
-    texts = [model.stream(prompt, max_tokens, **options, seed=first + sample) for sample in range(samples)]
+    texts = [loaded.stream(prompt, max_tokens, **options, seed=first + sample) for sample in range(samples)]
     if seed is None and temperature > 0:  # at 0 nothing is left to chance
         typer.secho(f"seed {first} (the same text again: --seed {first})", dim=True, err=True)
     for sample, pieces in enumerate(texts):

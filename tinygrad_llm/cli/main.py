@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from tinygrad_llm.cli.export import export
 from tinygrad_llm.cli.generate import generate
 from tinygrad_llm.cli.next import next_token
 from tinygrad_llm.cli.profile import profile
@@ -27,6 +28,7 @@ app.command()(train)
 app.command()(generate)
 app.command("next")(next_token)
 app.command()(profile)
+app.command()(export)
 
 
 def main() -> None:

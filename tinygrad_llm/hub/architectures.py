@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -54,6 +54,9 @@ class Row:
     @property
     def is_copy(self) -> bool:
         return len(self.ours) == 1 and not self.transposed and self.interleaved is None and self.added == 0.0
+
+    def renamed(self, file: str) -> Row:
+        return replace(self, file=file)
 
     @property
     def change(self) -> str:

@@ -160,7 +160,8 @@ def fetch(
     with _temporary_folder() as temporary:
         whole = temporary / "whole"
         whole.mkdir()
-        progress(f"Downloading {asset.name} ({asset.megabytes:g} MB), once. {asset.licence}")
+        licence = "" if asset.terms else f" {asset.licence}"  # who asked for agreement has shown it
+        progress(f"Downloading {asset.name} ({asset.megabytes:g} MB), once.{licence}")
         archives = list(_download(asset, temporary, meter))
         progress(f"Unpacking {asset.name} into {cache_folder()}.")
         if asset.joined:

@@ -11,7 +11,7 @@ size is worth. (The reader of the package `gguf` trusts what it reads, and takes
 formulas of the quantised types come from that package: a tensor becomes float32, exactly the numbers the file means.
 
 Comes before: `weights`. Comes after: `architectures`, which knows what the names mean, and
-`text.tokenizer_gguf`, which makes a tokenizer of the metadata. `gguf_export` writes such files.
+`text.tokenizer_gguf`, which makes a tokenizer of the metadata. `gguf_model` writes such files.
 
 Left out on purpose: version 1, big-endian files, arrays of arrays (no model has them), models split over several
 files, and the rarer types of tensors (IQ, TQ, MXFP4): they are refused by name.
@@ -133,7 +133,7 @@ class GGUFFile:
     # --- the header ---------------------------------------------------------------------------------------------------
 
     def _read_header(self, header: _Header) -> None:
-        if header.take(4) != MAGIC:
+        if header.take(len(MAGIC)) != MAGIC:
             raise _Damaged("it is no GGUF file (it does not begin with 'GGUF')")
         version = header.number("<I")
         if version & 0xFFFF == 0:
@@ -188,6 +188,15 @@ class GGUFFile:
             if free > end:
                 raise _Damaged(f"the tensor {name!r} would end at byte {free}, and the file has {end}: it is cut off")
             self.tensors[name] = TensorInfo(tensor.shape, tensor.encoding, offset, tensor.size)
+
+
+def is_gguf(path: Path) -> bool:
+    """Whether a file begins as a GGUF file does."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
 
 
 class _Damaged(Exception):
