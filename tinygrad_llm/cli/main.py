@@ -7,11 +7,11 @@ import io
 import sys
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
+from tinygrad_llm.cli.chat import chat
 from tinygrad_llm.cli.export import export
 from tinygrad_llm.cli.generate import generate
+from tinygrad_llm.cli.messages import show_error
 from tinygrad_llm.cli.next import next_token
 from tinygrad_llm.cli.profile import profile
 from tinygrad_llm.cli.train import train
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.command()(train)
 app.command()(generate)
 app.command("next")(next_token)
+app.command()(chat)
 app.command()(profile)
 app.command()(export)
 
@@ -39,6 +40,5 @@ def main() -> None:
     try:
         app()
     except (InputError, MachineError) as error:
-        message = f"[bold red]Error:[/] {escape(str(error))}"
-        Console(stderr=True, highlight=False).print(message, markup=True, soft_wrap=True)
+        show_error(error)
         sys.exit(2 if isinstance(error, InputError) else 1)
