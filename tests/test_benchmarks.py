@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import tinygrad_llm as tg
+
 BENCHMARKS = Path(__file__).parent / "benchmarks"
 
 
@@ -17,14 +19,24 @@ BENCHMARKS = Path(__file__).parent / "benchmarks"
         ("train_step", ["tiny"], ["tokens/s", "of the peak", "at best", "The machine at best"]),
         ("ops", ["--shape", "tiny"], ["projected_loss", "backward", "adamw_step", "attention, window"]),
         ("scaling", ["layers", "--shape", "tiny", "--factors", "1/4"], ["layers", "tokens/s"]),
+        (
+            "decode",
+            ["--model", "small.gguf", "--prompt", "16", "--tokens", "2", "--profile"],
+            ["loading", "one text, a token", "Writing a token of 8 texts"],
+        ),
     ],
 )
 def test_a_benchmark_runs_without_pytorch(command, arguments, words, tmp_path):
+    if command == "decode":
+        config = tg.TransformerConfig.llama(vocab_size=260, context=32, layers=1, heads=2, width=32)
+        model = tg.LanguageModel(tg.Transformer(config), tg.Tokenizer.train("to be or not to be", 260))
+        model.export(tmp_path / "small.gguf", "gguf")
     numbers, picture = tmp_path / "numbers.json", tmp_path / "picture.png"
     options = ["--ours-only", "--rounds", "1", "--write-json", str(numbers), "--plot", str(picture)]
     done = subprocess.run(
         [sys.executable, BENCHMARKS / f"{command}.py", *arguments, *options],
         env={**os.environ, "COLUMNS": "140"},
+        cwd=tmp_path,
         capture_output=True,
         text=True,
     )
