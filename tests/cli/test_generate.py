@@ -1,5 +1,6 @@
 """The commands `generate` and `next`, as a user sees them."""
 
+import re
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import tinygrad_llm as tg
 from tinygrad_llm.cli import main as main_module
 from tinygrad_llm.cli.generate import CONTROL_PICTURES
 from tinygrad_llm.cli.main import app, main
+from tinygrad_llm.errors import InputError
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.training.run_folder import RunFolder
 from tinygrad_llm.training.settings import TrainingSettings
@@ -52,6 +54,35 @@ def test_options_reach_the_model(folder):
     stopped = run("generate", folder, "O", *options, "--stop", first, "--stop", second).stdout
     assert stopped == "O" + tg.load(folder).generate("O", 20, **same, stop=[first, second]) + "\n"
     assert len(stopped) < len(text)
+
+
+def test_a_text_of_a_given_shape(folder, tmp_path):
+    said = run("generate", folder, "O", "--regex", r"\d{4}-\d\d", "--samples", 2, "--seed", 1).stdout
+    assert re.fullmatch(r"(--- . of 2, seed . ---\nO\d{4}-\d\d\n){2}", said)
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"type": "object", "properties": {"a": {"type": "boolean"}}, "required": ["a"]}')
+    assert run("generate", folder, "O", "--json-schema", schema).stdout in ('O{"a": true}\n', 'O{"a": false}\n')
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("{", "is not JSON"), ("[" * 100_000, "is not JSON"), ("null", "holds null"), ('{"minimum": 1}', "minimum")],
+)
+def test_a_file_that_is_no_schema(folder, tmp_path, content, message):
+    schema = tmp_path / "schema.json"
+    schema.write_text(content)
+    with pytest.raises(InputError, match=message):
+        run("generate", folder, "O", "--json-schema", schema)
+    with pytest.raises(InputError, match="no file"):
+        run("generate", folder, "O", "--json-schema", tmp_path / "none.json")
+
+
+def test_a_draft_tells_on_the_side_how_good_it_was(folder):
+    expected = run("generate", folder, "O", "--temperature", 0, "--max-tokens", 40)
+    for draft in ("prompt-lookup", folder):
+        result = run("generate", folder, "O", "--temperature", 0, "--max-tokens", 40, "--draft", draft)
+        assert result.stdout == expected.stdout
+        assert re.search(r"40 tokens in \d+ passes of the model, .* per pass; \d+ of \d+ proposals", result.stderr)
 
 
 def test_without_a_seed_one_is_told_on_the_side_and_repeats_the_text(folder):

@@ -1,13 +1,17 @@
 """`tinygrad-llm generate`: the model goes on where the prompt ends, and the text appears as it is drawn."""
 
+import json
 import secrets
 import sys
 from collections.abc import Iterable
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from tinygrad_llm.cli.arguments import PROMPT_HELP, ModelArgument
+from tinygrad_llm.errors import InputError
+from tinygrad_llm.files import read_text
 from tinygrad_llm.language_model import LanguageModel
 
 
@@ -22,12 +26,28 @@ def generate(
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed writes the same text.")] = None,
     samples: Annotated[int, typer.Option(min=1, help="How many texts; number i takes the seed plus i.")] = 1,
     stop: Annotated[list[str] | None, typer.Option(help="End before this string. May be repeated.")] = None,
+    regex: Annotated[str | None, typer.Option(help="A regular expression that the whole text has to match.")] = None,
+    json_schema: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A JSON schema: the text is a JSON value that is valid under it."),
+    ] = None,
+    draft: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Guess several tokens at a time, with a smaller model that has the same tokenizer, or with "
+            "prompt-lookup: from what stands in the text. Changes the speed, and not how probable a text is.",
+        ),
+    ] = None,
 ) -> None:
     """Let a trained model go on writing after PROMPT."""
     loaded = LanguageModel.load(model)
     first = secrets.randbelow(1_000_000) if seed is None else seed
     # All of them are made before anything is written, so that a mistake in the options is the only thing said.
-    options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "stop": stop or ()}
+    guesses = None if draft is None else loaded.draft(draft)
+    schema = None if json_schema is None else read_schema(json_schema)
+    options: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+    options |= {"stop": stop or (), "regex": regex, "json_schema": schema, "draft": guesses}
     texts = [loaded.stream(prompt, max_tokens, **options, seed=first + sample) for sample in range(samples)]
     if seed is None and temperature > 0:  # at 0 nothing is left to chance
         typer.secho(f"seed {first} (the same text again: --seed {first})", dim=True, err=True)
@@ -36,6 +56,20 @@ def generate(
             typer.secho(f"--- {sample + 1} of {samples}, seed {first + sample} ---", dim=True)
         typer.secho(prompt, bold=True, nl=False)
         write(pieces)
+    if guesses is not None:
+        typer.secho(str(guesses.acceptance), dim=True, err=True)
+
+
+def read_schema(path: Path) -> Any:
+    """The JSON schema in a file. Raises InputError when there is none."""
+    text = read_text(path)
+    try:
+        schema = json.loads(text)
+    except (ValueError, RecursionError) as error:  # no JSON, or brackets in brackets beyond all measure
+        raise InputError(f"{path} is not JSON that can be read ({error}).") from error
+    if schema is None:
+        raise InputError(f"{path} holds null, and a JSON schema is an object.")
+    return schema
 
 
 def write(pieces: Iterable[str]) -> None:
