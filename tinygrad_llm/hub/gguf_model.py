@@ -57,6 +57,8 @@ def export_gguf(model: Pretrained, path: Path, force: bool = False) -> None:
     """
     if path.is_dir():
         raise InputError(f"{path} is a folder. Give the name of a file.")
+    if path.parent.exists() and not path.parent.is_dir():
+        raise InputError(f"{path.parent} is a file. Give the name of a folder.")
     if path.exists() and not force:
         raise InputError(f"{path} exists. Choose another name, or replace it with --force.")
     if path.exists() and not is_gguf(path):

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from tinygrad_llm.hub.staging import staged
 from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.text.chat import ChatTemplate
 from tinygrad_llm.text.tokenizer import Tokenizer
+from tinygrad_llm.text.tokenizer_config import TokenizerConfig
+from tinygrad_llm.text.tokenizer_json import to_json
 
 # Arrays that old files have beside the parameters: masks and angles, which are computed here.
 BUFFERS = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")
@@ -179,7 +182,7 @@ def export_hugging_face(model: Pretrained, folder: Path, force: bool = False) ->
     rows = mapping(config, "hf")
     with staged(folder, stale=lambda: _files_of_a_model(folder)) as stage:
         write_safetensors(stage / SINGLE, dict(export_arrays(model.network, rows)))
-        without_unused(model.tokenizer).save(stage / "tokenizer.json")
+        (stage / "tokenizer.json").write_text(to_json(_tokenizer_config(model)), encoding="utf-8")
         names = {i: name for name, i in model.tokenizer.config.special_tokens.items()}
         end = model.stop_tokens[0] if model.stop_tokens else None
         tokens = {"bos_token_id": model.begin_token, "eos_token_id": end}
@@ -197,6 +200,13 @@ def export_hugging_face(model: Pretrained, folder: Path, force: bool = False) ->
         _write_json(stage / "tokenizer_config.json", settings)
         _write_json(stage / "generation_config.json", tokens | ends)
         _write_json(stage / "config.json", values | tokens)
+
+
+def _tokenizer_config(model: Pretrained) -> TokenizerConfig:
+    """What tokenizer.json has to say: nothing of ids without a token, but where texts begin and end."""
+    config = without_unused(model.tokenizer.config)
+    end = model.stop_tokens[0] if model.stop_tokens else None
+    return replace(config, begin_of_text=model.begin_token, end_of_text=end)
 
 
 def _check_free(folder: Path, force: bool) -> None:

@@ -12,6 +12,7 @@ from tinygrad_llm.errors import InputError
 from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.text.chat import ChatTemplate
 from tinygrad_llm.text.tokenizer import Tokenizer
+from tinygrad_llm.text.tokenizer_config import TokenizerConfig
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,7 @@ def fitted(tokenizer: Tokenizer, vocab_size: int, source: str) -> Tokenizer:
     return Tokenizer(replace(config, special_tokens=special, added_tokens=added))
 
 
-def without_unused(tokenizer: Tokenizer) -> Tokenizer:
-    """The tokenizer without the tokens that `fitted` added."""
-    special = tokenizer.config.special_tokens
-    kept = {name: i for name, i in special.items() if name != unused_token(i)}
-    if len(kept) == len(special):
-        return tokenizer
-    return Tokenizer(replace(tokenizer.config, special_tokens=kept))
+def without_unused(config: TokenizerConfig) -> TokenizerConfig:
+    """The config without the tokens that `fitted` added."""
+    kept = {name: i for name, i in config.special_tokens.items() if name != unused_token(i)}
+    return replace(config, special_tokens=kept)

@@ -129,7 +129,9 @@ def write_safetensors(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         # The metadata tell Transformers that names and layout are those of PyTorch's modules.
         contiguous: dict[str, Any] = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
         path.touch()
-        mode = path.stat().st_mode  # what the user's files usually have; the package makes files that only they can read
+        mode = (
+            path.stat().st_mode
+        )  # what the user's files usually have; the package makes files that only they can read
         numpy.save_file(contiguous, path, metadata={"format": "pt"})
         path.chmod(mode)
     except (SafetensorError, OSError) as error:
