@@ -14,8 +14,8 @@ p(x) as a replacement. So the draft decides how fast the text is written, and ne
 time, and nothing else. Source: Leviathan et al. 2023, section 2.3; Chen et al. 2023, algorithm 2.
 
 Whether it is faster depends on the processor. Where there is much more arithmetic than memory can feed, as on a GPU, a
-pass over five tokens takes hardly longer than over one. Two cores with AVX2 are at their limit with two or three: there
-it pays only for texts that are guessed nearly always.
+pass over several tokens takes hardly longer than over one. On two cores with AVX2 it is 35 ms for one token of SmolLM2,
+and 90 to 130 ms for two to eleven: there it pays from three tokens per pass on, for texts that repeat much.
 
 Here p and q are the distributions after all stages of the sampler, and each stage is shown the text with the guesses
 that stand before, so penalties and constraints work as ever. The same seed does not give the same text as without a
@@ -161,7 +161,7 @@ class PromptLookup:
     single one is found nearly always, and mostly goes on in another way.
     """
 
-    def __init__(self, count: int = 5, longest: int = 3, shortest: int = 2) -> None:
+    def __init__(self, count: int = 7, longest: int = 3, shortest: int = 2) -> None:
         self.count, self.longest, self.shortest = checked_count(count), longest, shortest
         self.acceptance = Acceptance()
         if not 1 <= shortest <= longest:
