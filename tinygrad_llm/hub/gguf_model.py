@@ -73,7 +73,8 @@ def export_gguf(model: Pretrained, path: Path, force: bool = False) -> None:
 def _text_metadata(model: Pretrained) -> dict[str, Any]:
     """The tokenizer, at which tokens texts begin and end, and the chat template."""
     metadata = tokenizer_to_gguf(model.tokenizer) | {"tokenizer.ggml.add_bos_token": model.begin_token is not None}
-    uses = {"bos": model.begin_token} | dict(zip(("eos", "eot"), model.stop_tokens, strict=False))
+    begin = model.tokenizer.config.special_tokens.get(model.begin_name or "", model.begin_token)
+    uses = {"bos": begin} | dict(zip(("eos", "eot"), model.stop_tokens, strict=False))
     metadata |= {f"tokenizer.ggml.{use}_token_id": i for use, i in uses.items() if i is not None}
     if model.chat_template is not None:
         metadata["tokenizer.chat_template"] = model.chat_template.source

@@ -183,7 +183,6 @@ def export_hugging_face(model: Pretrained, folder: Path, force: bool = False) ->
     with staged(folder, stale=lambda: _files_of_a_model(folder)) as stage:
         write_safetensors(stage / SINGLE, dict(export_arrays(model.network, rows)))
         (stage / "tokenizer.json").write_text(to_json(_tokenizer_config(model)), encoding="utf-8")
-        names = {i: name for name, i in model.tokenizer.config.special_tokens.items()}
         end = model.stop_tokens[0] if model.stop_tokens else None
         tokens = {"bos_token_id": model.begin_token, "eos_token_id": end}
         ends = {"eos_token_id": list(model.stop_tokens)} if len(model.stop_tokens) > 1 else {}
@@ -192,8 +191,8 @@ def export_hugging_face(model: Pretrained, folder: Path, force: bool = False) ->
             "model_max_length": config.context,
             "clean_up_tokenization_spaces": False,
             "add_bos_token": model.begin_token is not None,
-            "bos_token": names.get(-1 if model.begin_token is None else model.begin_token),
-            "eos_token": names.get(-1 if end is None else end),
+            "bos_token": model.begin_name,
+            "eos_token": model.end_name,
         }
         if model.chat_template is not None:
             settings["chat_template"] = model.chat_template.source

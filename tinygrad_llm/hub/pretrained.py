@@ -25,6 +25,22 @@ class Pretrained:
     stop_tokens: tuple[int, ...]
     begin_token: int | None
 
+    @property
+    def begin_name(self) -> str | None:
+        """The token that begins a text, or that at least the chat template knows by that use."""
+        known = self.chat_template.bos if self.chat_template else None
+        return known if self.begin_token is None else self._name(self.begin_token)
+
+    @property
+    def end_name(self) -> str | None:
+        """The token that ends a text."""
+        known = self.chat_template.eos if self.chat_template else None
+        return self._name(self.stop_tokens[0]) if self.stop_tokens else known
+
+    def _name(self, token: int) -> str | None:
+        special = self.tokenizer.config.special_tokens
+        return next((name for name, i in special.items() if i == token), None)
+
 
 def unused_token(i: int) -> str:
     """The name of an id that no text becomes. It is llama.cpp's name for it, so that files agree."""
