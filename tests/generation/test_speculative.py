@@ -303,6 +303,16 @@ def test_a_cache_may_remember_the_beginning_of_the_prompt(make_model):
         assert [one.token for one in drawn] == expected
 
 
+def test_a_guess_may_come_to_where_nothing_can_follow():
+    """Each token may stand once, and there are three of them: after two guesses the draft has no more to say."""
+    model, draft = tiny(1), DraftModel(tiny(1), count=5)
+    sampler = Chain((NoRepeatNgrams(1), Temperature(0.7)))
+    drawn = speculative_draws(model, draft, [0], 9, sampler, np.random.default_rng(0))
+    assert sorted(one.token for one in itertools.islice(drawn, 2)) == [1, 2]
+    with pytest.raises(InputError, match="the sampler leaves no token"):  # as without a draft
+        next(drawn)
+
+
 def test_a_window_forgets_nothing_that_is_needed_again():
     """Caches that drop all but the window and eight positions, many times over."""
     config = TransformerConfig.llama(

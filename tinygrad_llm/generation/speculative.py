@@ -139,9 +139,11 @@ class DraftModel:
         self._cache.truncate(kept if kept >= self._cache.earliest else 0)
         written, proposals = list(text), []
         for _ in range(count):
-            log_q = sampler(
-                next_log_probabilities(self.model, seen[self._cache.length :], self._cache), written
-            )  # (V,)
+            log_p = next_log_probabilities(self.model, seen[self._cache.length :], self._cache)  # (V,)
+            try:
+                log_q = sampler(log_p, written)  # (V,)
+            except InputError:  # nothing can follow a guess: no mistake, as the text need not come this way
+                break
             token = dice.token(log_q)
             proposals.append(Proposal(token, log_q))
             if token in stop_tokens:

@@ -58,7 +58,8 @@ class Automaton:
     def __init__(self, expression: Expression, available: bytes = ALL_BYTES) -> None:
         self.expression = expression
         self._lengths = shortest_lengths(expression, available)
-        self._possible = {node for node, length in shortest_lengths(expression, ALL_BYTES).items() if length < math.inf}
+        lengths = shortest_lengths(expression, ALL_BYTES)
+        self._possible = {identity for identity, length in lengths.items() if length < math.inf}
         if id(expression) not in self._possible:
             raise InputError("no text matches: what is asked for contains itself without an end, or has no choices.")
         # Lists by number: their first part, the number of the rest, and their shortest way to the end.

@@ -33,7 +33,7 @@ from tinygrad_llm.generation.constraints.vocabulary import Vocabulary
 from tinygrad_llm.generation.samplers import keep
 
 KEPT_STATES = 20_000  # when more have been found, the automaton forgets them all and begins anew
-KEPT_TOKENS = 16_000_000  # of all states together that are remembered; 12 bytes each
+KEPT_TOKENS = 16_000_000  # of all states together that are remembered; 8 bytes each
 MOST_SEARCHED = 2_000  # states that are tried to find a way to the end
 
 
