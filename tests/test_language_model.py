@@ -298,3 +298,108 @@ def test_a_draft_changes_the_speed_only():
     assert draft.acceptance.tokens == len(written.ids) and draft.acceptance.rate == 1.0
     with pytest.raises(InputError, match="it has other tokens than the model"):
         model.generate("To be", draft=byte_model)
+
+
+# --- texts that are looked for ----------------------------------------------------------------------------------
+
+
+def total(written) -> float:
+    """log p of a text as the model reads it: by its ids, since another text may have the same letters."""
+    before = words.encode("To be")
+    end = [words.end_of_text] * (written.ending == "stop token")
+    ids = np.array([*before, *written.ids, *end])
+    return float(score_tokens(model.network, ids)[len(before) - 1 :].sum())
+
+
+def test_best_of_are_the_texts_of_their_seeds_the_best_first():
+    found = model.best_of("To be", 5, 12, seed=3, top_k=20)
+    assert {one.text for one in found} == {model.generate("To be", 12, seed=3 + i, top_k=20) for i in range(5)}
+    means = [total(one) / (len(one.ids) + (one.ending == "stop token")) for one in found]
+    assert means == sorted(means, reverse=True) and means[0] > means[-1]
+    sums = [total(one) for one in model.best_of("To be", 5, 12, seed=3, by="sum")]
+    assert sums == sorted(sums, reverse=True)
+
+
+def test_the_best_of_texts_with_a_stop_string():
+    stop = model.best_of("To be", 3, 12, seed=3)[0].text[4:6]
+    found = model.best_of("To be", 3, 12, seed=3, stop=stop)
+    assert {one.text for one in found} == {model.generate("To be", 12, seed=3 + i, stop=stop) for i in range(3)}
+    assert "stop string" in {one.ending for one in found}
+
+
+def test_a_beam_finds_more_probable_texts_than_greedy():
+    (greedy,) = model.beam_search("To be", 1, 12)
+    assert greedy.text == model.generate("To be", 12, temperature=0)
+    found = model.beam_search("To be", 8, 12)
+    totals = [total(one) for one in found]
+    assert totals == sorted(totals, reverse=True) and len(found) == 8
+    assert totals[0] >= total(greedy) - 1e-6
+    assert len(model.beam_search("To be", 8, 12, regex="[a-z]{2}")[0].text) == 2
+
+
+def test_a_beam_under_a_sampler_searches_what_is_left():
+    found = model.beam_search("To be", 3, 9, no_repeat_ngrams=1)
+    for one in found:
+        assert len(set(one.ids.tolist()) | set(words.encode("To be"))) == len(one.ids) + len(words.encode("To be"))
+    assert found[0].sampled_log_probabilities.sum() > found[0].log_probability
+    assert model.beam_search("To be", 1, 9, sampler="top_k=1")[0].sampled_log_probabilities.sum() == 0.0
+
+
+def test_texts_that_are_looked_for_end_where_the_context_does():
+    length = len(words.encode("To be"))
+    for found in (model.beam_search("To be", 2, 100), model.best_of("To be", 2, 100, seed=0)):
+        assert max(len(one.ids) for one in found) == 33 - length
+
+
+def test_the_tree_shows_the_likeliest_next_tokens_first():
+    tree = model.tree("To be", depth=2, branches=4, mass=1.0, least=1e-6)
+    top = model.next_word("To be").top(4)
+    assert [child.token for child in tree.root.children] == [candidate.id for candidate in top]
+    assert tree.total == pytest.approx(1.0, abs=1e-9)
+    after = model.next_word("To be" + top[0].token.decode()).top(1)[0]
+    assert tree.root.children[0].children[0].token == after.id
+    assert len(model.tree("To be", sampler="temperature=0").root.children) == 1
+    assert "To be" in repr(tree)
+
+
+def test_alternatives_of_a_text_and_of_one_that_was_written():
+    choices = model.alternatives("or not", "To be, ", count=3).choices
+    assert [one.token for one in choices] == words.encode("or not")
+    expected = score_tokens(model.network, words.encode("To be, ") + words.encode("or not"))[-len(choices) :]
+    assert [one.log_p for one in choices] == pytest.approx(expected, abs=1e-5)
+    assert {len(one.others) for one in choices} == {3}
+    assert sum(x.log_p for x in model.alternatives(TEXT).choices) == pytest.approx(model.log_probabilities(TEXT).sum())
+    written = model.write("To be", 9, seed=1)
+    choices = model.alternatives(written).choices
+    assert [one.token for one in choices] == written.ids.tolist()
+    assert [one.log_p for one in choices] == pytest.approx(written.log_probabilities, abs=1e-5)
+
+
+def test_the_stages_of_a_sampler_see_the_prompt():
+    picture = model.next_word("To be").stages("no_repeat_ngrams=1")
+    out = set(words.encode("To be"))
+    assert {i for i, p in enumerate(picture.distributions[1].probabilities) if p == 0} == out
+
+
+def test_a_bias_names_tokens_by_their_text():
+    (token,) = words.encode("Q")
+    assert set(model.write("To be", 5, seed=0, logit_bias={"Q": 1000.0}).ids.tolist()) == {token}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: model.beam_search("x", 0), "beams must be at least 1"),
+        (lambda: model.beam_search("x", 2, stop=""), "stop must be"),
+        (lambda: model.beam_search("x" * 40), "40 tokens long"),
+        (lambda: model.best_of("x", 0), "count must be at least 1"),
+        (lambda: model.best_of("x", 2, -1), "max_tokens must be at least 0"),
+        (lambda: model.best_of("x", 2, topk=3), "there is no stage 'topk'"),
+        (lambda: model.tree("x", 99), "at most 32 fit"),
+        (lambda: model.alternatives(""), "text is empty"),
+        (lambda: model.alternatives("x", count=0), "count must be at least 1"),
+    ],
+)
+def test_what_cannot_be_looked_for(call, message):
+    with pytest.raises(InputError, match=message):
+        call()

@@ -13,21 +13,26 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.generation.alternatives import text_alternatives
 from tinygrad_llm.generation.batch import draws_together
+from tinygrad_llm.generation.beam import beam_search
+from tinygrad_llm.generation.best_of import best_of_n
 from tinygrad_llm.generation.cache import GrowingCache
 from tinygrad_llm.generation.chains import parse_chain, usual_chain
 from tinygrad_llm.generation.generate import Drawn, checked_ids, draws, next_log_probabilities
 from tinygrad_llm.generation.samplers import Chain, Stage
 from tinygrad_llm.generation.scoring import score_tokens
 from tinygrad_llm.generation.speculative import Draft, DraftModel, PromptLookup, speculative_draws
+from tinygrad_llm.generation.text_stream import TextStream
+from tinygrad_llm.generation.tree import continuation_tree
 from tinygrad_llm.generation.written import Writing, Written, written_pieces
 from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.pictures.distribution import Distribution
@@ -35,6 +40,8 @@ from tinygrad_llm.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from tinygrad_llm.generation.constraints import Constraint, Schema, Vocabulary
+    from tinygrad_llm.pictures.alternatives import Alternatives
+    from tinygrad_llm.pictures.tree import Tree
     from tinygrad_llm.text.chat import ChatTemplate
 
 
@@ -128,7 +135,7 @@ class LanguageModel:
         """
         ids = checked_ids(self.network, self._prompt_ids(prompt))
         log_p = next_log_probabilities(self.network, ids, GrowingCache(self.network.config))
-        return Distribution(log_p, self.tokenizer)
+        return Distribution(log_p, self.tokenizer, ids)
 
     def generate(self, prompt: str, max_tokens: int = 100, **options: Any) -> str:
         """The text that the model writes after `prompt`, without the prompt. options: as in `write`."""
@@ -201,7 +208,7 @@ class LanguageModel:
         sampler: instead of these a chain of your own, or one that is written out: "min_p=0.1, temperature=1.5".
         """
         if sampler is None:
-            return usual_chain(**({"temperature": TEMPERATURE} | stages))
+            return usual_chain(**({"temperature": TEMPERATURE} | stages), tokenizer=self.tokenizer)
         if stages:
             raise InputError(
                 f"sampler says all there is to say about the choice of tokens, and {', '.join(stages)} stands beside "
@@ -282,6 +289,124 @@ class LanguageModel:
             )
         return Writing(prompt, self.tokenizer, max_tokens, stop), drawn
 
+    # --- looking for texts ---------------------------------------------------------------------------------
+
+    def best_of(
+        self,
+        prompt: str,
+        count: int = 4,
+        max_tokens: int = 100,
+        *,
+        by: Literal["mean", "sum"] = "mean",
+        seed: int | None = None,
+        stop: str | Sequence[str] = (),
+        regex: str | None = None,
+        json_schema: Schema | None = None,
+        **choosing: Any,
+    ) -> list[Written]:
+        """`count` texts as `write` draws them, all at once, the most probable one first.
+
+        by: "mean" compares log p per token, "sum" that of whole texts, for which short ones are better. Text number i
+        (from 0) is drawn with the seed plus i. All end where the context does. Everything else as in `write`, but no
+        draft. See `generation.best_of_n`.
+        """
+        ids = self._prompt_ids(prompt)
+        room = self._room(ids, max_tokens)
+        found = best_of_n(
+            self.network,
+            ids,
+            count,
+            room,
+            constrained(self.sampler(**choosing), self.constraint(regex, json_schema), len(ids), room),
+            [seeded_generator(None if seed is None else seed + i) for i in range(count)],
+            by=by,
+            stop_tokens=self.stop_tokens,
+            finished=self._finished(stop),
+        )
+        return [one.written(prompt, self.tokenizer, stop) for one in found]
+
+    def beam_search(
+        self,
+        prompt: str,
+        beams: int = 4,
+        max_tokens: int = 100,
+        *,
+        length_penalty: float = 0.0,
+        stop: str | Sequence[str] = (),
+        regex: str | None = None,
+        json_schema: Schema | None = None,
+        **choosing: Any,
+    ) -> list[Written]:
+        """The most probable texts after `prompt` that `beams` beams find, the best first; nothing is drawn.
+
+        length_penalty: 0 takes the most probable text, which is often a short one; 0.6 to 1 makes up for that.
+        choosing: as in `sampler`, and changes what is probable: no_repeat_ngrams=3 for instance; without, it is what
+        the model says. All texts end where the context does. stop, regex, json_schema: as in `write`. See
+        `generation.beam_search`.
+        """
+        ids = self._prompt_ids(prompt)
+        room = self._room(ids, max_tokens)
+        found = beam_search(
+            self.network,
+            ids,
+            beams,
+            room,
+            length_penalty=length_penalty,
+            sampler=constrained(self._unless_told(**choosing), self.constraint(regex, json_schema), len(ids), room),
+            stop_tokens=self.stop_tokens,
+            finished=self._finished(stop),
+        )
+        return [one.written(prompt, self.tokenizer, stop) for one in found]
+
+    def tree(
+        self,
+        prompt: str,
+        depth: int = 4,
+        branches: int = 3,
+        *,
+        mass: float = 0.9,
+        least: float = 0.01,
+        **choosing: Any,
+    ) -> Tree:
+        """Where the text may go from here: its likeliest continuations as a tree, which shows itself.
+
+        depth: tokens. branches: the most from one place, fewer if they have `mass` together. least: the probability of
+        a path that is still shown. choosing: as in `sampler`; without, it is what the model says.
+        """
+        from tinygrad_llm.pictures.tree import Tree  # here, because `import tinygrad_llm` must stay quick
+
+        root = continuation_tree(
+            self.network,
+            self._prompt_ids(prompt),
+            depth,
+            branches,
+            mass=mass,
+            least=least,
+            sampler=self._unless_told(**choosing),
+            stop_tokens=self.stop_tokens,
+        )
+        return Tree(root, self.tokenizer, prompt)
+
+    def _unless_told(self, **choosing: Any) -> Stage:
+        """The sampler that was asked for, or none at all: what the model says."""
+        return self.sampler(**choosing if "sampler" in choosing else {"temperature": 1.0} | choosing)
+
+    def _room(self, ids: Sequence[int], max_tokens: int) -> int:
+        """How many tokens may follow, so that the last one is chosen with the whole text in view."""
+        return min(max_tokens, self.network.config.context + 1 - len(ids))
+
+    def _finished(self, stop: str | Sequence[str]) -> Callable[[tuple[int, ...]], bool]:
+        """Whether the text of some tokens has come to a stop string."""
+
+        def finished(tokens: tuple[int, ...]) -> bool:
+            stream = TextStream(self.tokenizer, stop)
+            for token in tokens:
+                stream.push(token)
+            return stream.stopped
+
+        finished(())  # complains about what cannot be a stop string
+        return finished if stop else lambda tokens: False
+
     # --- reading -------------------------------------------------------------------------------------------
 
     def log_probabilities(self, text: str) -> np.ndarray:
@@ -294,6 +419,21 @@ class LanguageModel:
         if len(ids) == 0:
             raise InputError("text is empty, and has no probability. Give a text of at least one character.")
         return score_tokens(self.network, np.concatenate([self._start_ids(), ids]))
+
+    def alternatives(self, text: str | Written, prompt: str = "", count: int = 5) -> Alternatives:
+        """What else `text` could have said: for each token how probable it was after those before it, and the others.
+
+        text: any text, or one that the model wrote, which brings its prompt with it. prompt: what stands before it.
+        count: other tokens for each. Raises InputError for an empty text.
+        """
+        from tinygrad_llm.pictures.alternatives import Alternatives  # here, because `import tinygrad_llm` must be quick
+
+        ids = text.ids if isinstance(text, Written) else self.tokenizer.encode_array(text)
+        if len(ids) == 0:
+            raise InputError("text is empty, and could have said anything. Give a text of at least one character.")
+        before = self._prompt_ids(text.prompt if isinstance(text, Written) else prompt)
+        choices = text_alternatives(self.network, np.concatenate([before, ids]), count, first=len(before))
+        return Alternatives(choices, self.tokenizer)
 
     def perplexity(self, text: str) -> float:
         """exp(-mean log p) over the tokens: as undecided as if it chose among that many equally likely tokens."""
