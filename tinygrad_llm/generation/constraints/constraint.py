@@ -10,8 +10,9 @@ a token may be drawn because it is probable now, and lead to where only improbab
 The stage never runs into a dead end: a token is kept only if the text can be finished from there, with the tokens that
 this vocabulary has, and within the tokens that are left to be drawn.
 
-What it costs: the tokens of a state are looked up once, in one to thirty milliseconds for a quarter of a million tokens
-(nearly all of which can follow inside of a string), and remembered.
+What it costs: the tokens of a state are looked up once, and remembered. Where few tokens can follow, that takes a tenth
+of a millisecond; inside of a string, where nearly all can, 10 ms for SmolLM2 (V = 49,152) and 23 ms for Gemma 3
+(V = 262,144). After that it is 1.3 and 6.6 ms per token there, less than 0.2 ms elsewhere. (One core, AVX2.)
 
 Comes before: `automaton`, `vocabulary`, `samplers`. Comes after: `language_model`.
 Left out on purpose: steering towards the tokens into which the tokenizer itself would cut the text. A word may come out
