@@ -12,6 +12,7 @@ from tinygrad_llm.cli import main as main_module
 from tinygrad_llm.cli.generate import CONTROL_PICTURES
 from tinygrad_llm.cli.main import app, main
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.generation.chains import STAGES
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.training.run_folder import RunFolder
 from tinygrad_llm.training.settings import TrainingSettings
@@ -135,6 +136,94 @@ def test_next_shows_the_top_ten_and_that_all_sum_to_one(folder):
     assert lines[11].startswith("all 290 tokens") and lines[11].split()[-1] == "1.000000"
 
 
+EVERY_STAGE = {
+    "logit_bias": "{'O': -2, 66: -inf}",
+    "repetition_penalty": 1.2,
+    "frequency_penalty": 0.1,
+    "presence_penalty": 0.2,
+    "no_repeat_ngrams": 3,
+    "temperature": 1.3,
+    "top_k": 100,
+    "typical": 0.95,
+    "top_p": 0.9,
+    "min_p": 0.001,
+}
+
+
+def test_every_stage_is_an_option_and_all_together_are_the_usual_chain(folder):
+    options = [word for name, value in EVERY_STAGE.items() for word in (f"--{name.replace('_', '-')}", value)]
+    said = run("generate", folder, "O", "--seed", 2, "--max-tokens", 20, *options).stdout
+    assert said == "O" + tg.load(folder).generate("O", 20, seed=2, **EVERY_STAGE) + "\n"
+    chain = ", ".join(f"{name}={value}" for name, value in EVERY_STAGE.items())
+    assert run("generate", folder, "O", "--seed", 2, "--max-tokens", 20, "--sampler", chain).stdout == said
+    assert list(EVERY_STAGE) == list(STAGES)
+
+
+def test_the_stages_of_a_sampler_work_in_their_order(folder):
+    """The likeliest of all tokens, or the likeliest of those that temperature lets win."""
+    greedy = run("generate", folder, "O", "--temperature", 0, "--max-tokens", 9).stdout
+    for chain in ("top_k=1, temperature=5", "min_p=1, temperature=5"):
+        assert run("generate", folder, "O", "--sampler", chain, "--max-tokens", 9, "--seed", 1).stdout == greedy
+
+
+def test_a_beam_shows_the_most_probable_texts_and_how_probable_they_are(folder):
+    found = tg.load(folder).beam_search("O", 4, 9)
+    assert run("generate", folder, "O", "--beam", 4, "--max-tokens", 9).stdout == f"O{found[0].text}\n"
+    lines = run("generate", folder, "O", "--beam", 4, "--max-tokens", 9, "--samples", 2)
+    assert lines.stderr == ""  # nothing was drawn
+    for number, one in enumerate(found[:2], start=1):
+        log_p = one.log_probability
+        assert f"--- {number} of 2, log p {log_p:.2f}, {log_p / 9:.3f} per token ---\nO{one.text}\n" in lines.stdout
+    long = run("generate", folder, "O", "--beam", 4, "--length-penalty", 1.0, "--no-repeat-ngrams", 1)
+    (best, *_) = tg.load(folder).beam_search("O", 4, 200, length_penalty=1.0, no_repeat_ngrams=1)
+    assert long.stdout == f"O{best.text}\n" and len(best.ids) == 24
+
+
+def test_the_best_of_several(folder):
+    said = run("generate", folder, "O", "--best-of", 5, "--seed", 3, "--max-tokens", 9, "--top-k", 50)
+    assert said.stdout == "O" + tg.load(folder).best_of("O", 5, 9, seed=3, top_k=50)[0].text + "\n"
+    without_seed = run("generate", folder, "O", "--best-of", 5, "--max-tokens", 9)
+    seed = without_seed.stderr.split()[1]
+    assert run("generate", folder, "O", "--best-of", 5, "--max-tokens", 9, "--seed", seed).stdout == without_seed.stdout
+
+
+def test_what_else_each_token_could_have_been(folder):
+    said = run("generate", folder, "O", "--seed", 4, "--max-tokens", 6, "--alternatives").stdout
+    written = tg.load(folder).write("O", 6, seed=4)
+    assert said.startswith(f"O{written.text}\n")
+    lines = said[len(f"O{written.text}\n") :].splitlines()
+    assert lines[0].split() == ["token", "p", "rank", "instead"] and len(lines) == 7
+    table = tg.load(folder).alternatives(written).as_text(80).splitlines()
+    assert [line.split() for line in lines] == [line.split() for line in table]
+    both = run("generate", folder, "O", "--beam", 2, "--max-tokens", 3, "--alternatives").stdout
+    assert "instead" in both
+
+
+def test_next_behind_a_sampler(folder):
+    lines = run("next", folder, "ROMEO:", "--sampler", "temperature=2, top_k=3").stdout.splitlines()
+    top = tg.load(folder).next_word("ROMEO:").stages("temperature=2, top_k=3").distributions[-1].top(3)
+    assert [line.split()[-1] for line in lines[:3]] == [f"{c.probability:.4f}" for c in top]
+    assert "0.0000" in lines[3] and "1.000000" in lines[4]
+
+
+def test_next_stage_by_stage(folder, tmp_path):
+    arguments = ["next", folder, "ROMEO:", "--sampler", "min_p=0.1, temperature=1.5", "--stages", "--top", 4]
+    said = run(*arguments, "--save", tmp_path / "stages.svg").stdout
+    picture = tg.load(folder).next_word("ROMEO:").stages("min_p=0.1, temperature=1.5", 4)
+    assert [line.rstrip() for line in said.splitlines()] == picture.as_text(80).splitlines()
+    assert (tmp_path / "stages.svg").read_text(encoding="utf-8") == picture.svg() + "\n"
+
+
+def test_next_as_a_tree(folder, tmp_path):
+    options = ["--tree", "--depth", 2, "--branches", 2, "--least", 1e-6]
+    said = run("next", folder, "ROMEO:", *options, "--save", tmp_path / "tree.html").stdout
+    tree = tg.load(folder).tree("ROMEO:", 2, 2, least=1e-6)
+    assert [line.rstrip() for line in said.splitlines()] == tree.as_text().splitlines()
+    assert tree.svg() in (tmp_path / "tree.html").read_text(encoding="utf-8")
+    greedy = run("next", folder, "ROMEO:", *options, "--sampler", "temperature=0").stdout.splitlines()
+    assert len(greedy) == 4 and "others" not in "".join(greedy)
+
+
 def test_next_shows_as_many_as_asked(folder):
     assert len(run("next", folder, "ROMEO:", "--top", 3).stdout.splitlines()) == 5
 
@@ -150,10 +239,38 @@ def test_next_shows_as_many_as_asked(folder):
         (["--top-p", "1.5"], "top_p must be"),
         (["--min-p", "2"], "min_p must be"),
         (["--stop", ""], "stop must be"),
+        (["--typical", "2"], "typical must be"),
+        (["--logit-bias", "O"], "logit_bias must be written like"),
+        (["--sampler", "topk=3"], "sampler: there is no stage 'topk'"),
+        (["--sampler", "top_k=3", "--top-k", "3"], "sampler says all there is to say"),
+        (["--beam", "0"], "beams must be at least 1"),
+        (["--best-of", "0"], "count must be at least 1"),
+        (["--beam", "2", "--best-of", "2"], "--beam looks for a text and --best-of draws some"),
+        (["--beam", "2", "--draft", "prompt-lookup"], "--draft is for drawing one text"),
     ],
 )
 def test_values_that_cannot_be_are_all_that_is_said(folder, arguments, message, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["tinygrad-llm", "generate", folder, "O", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    said = capsys.readouterr()
+    assert stopped.value.code == 2
+    assert said.err.startswith(f"Error: {message}") and said.err.count("\n") == 1 and said.out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--stages", "--tree"], "--tree and --stages are two pictures"),
+        (["--save", "x.svg"], "--save needs --stages or --tree"),
+        (["--stages", "--save", "x.png"], "save: path must end in .svg or .html"),
+        (["--tree", "--least", "0"], "mass and least must be above 0"),
+        (["--tree", "--depth", "99"], "depth: 1 tokens and then 99"),
+        (["--sampler", "temperature=-1"], "temperature must be"),
+    ],
+)
+def test_pictures_that_cannot_be_are_all_that_is_said(folder, arguments, message, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["tinygrad-llm", "next", folder, "O", *arguments])
     with pytest.raises(SystemExit) as stopped:
         main()
     said = capsys.readouterr()

@@ -309,7 +309,7 @@ def test_a_sampler_prunes_the_tree(model):
         (lambda model: best_of_n(model, PROMPT, 2, 7, Chain(), dice(2)), "at most 6 fit"),
         (lambda model: continuation_tree(model, PROMPT, 0), "depth and branches must be at least 1, they were 0 and 3"),
         (lambda model: continuation_tree(model, PROMPT, 2, least=0.0), "mass and least must be above 0"),
-        (lambda model: continuation_tree(model, PROMPT, 7), "at most 6 fit"),
+        (lambda model: continuation_tree(model, PROMPT, 7), "depth: 3 tokens and then 7 .* at most 6 fit"),
     ],
 )
 def test_what_cannot_be_is_an_error(call, message):

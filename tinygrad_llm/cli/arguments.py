@@ -13,3 +13,4 @@ ModelArgument = Annotated[
     ),
 ]
 PROMPT_HELP = "The text so far. Empty: the beginning of a text."
+SAMPLER_HELP = "stages in an order of your own, such as 'min_p=0.1, temperature=1.5'."

@@ -1,36 +1,41 @@
-"""`tinygrad-llm generate`: the model goes on where the prompt ends, and the text appears as it is drawn."""
+"""`tinygrad-llm generate`: the model goes on where the prompt ends, and the text appears as it is drawn.
+
+With --beam and --best-of a text is looked for, and appears when it has been found.
+"""
 
 import json
 import secrets
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
-from tinygrad_llm.cli.arguments import PROMPT_HELP, ModelArgument
+from tinygrad_llm.cli.arguments import PROMPT_HELP, SAMPLER_HELP, ModelArgument
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.files import read_text
-from tinygrad_llm.language_model import LanguageModel
+from tinygrad_llm.generation.written import Written
+from tinygrad_llm.language_model import TEMPERATURE, LanguageModel
+
+
+def choosing(help: str, **more: Any) -> Any:
+    """An option that says how tokens are chosen."""
+    return typer.Option(rich_help_panel="How tokens are chosen", help=help, **more)
+
+
+def showing(help: str, *names: str, **more: Any) -> Any:
+    """An option that says which texts are shown."""
+    return typer.Option(*names, rich_help_panel="Which texts are shown", help=help, **more)
 
 
 def generate(
     model: ModelArgument,
     prompt: Annotated[str, typer.Argument(metavar="[PROMPT]", help=PROMPT_HELP)] = "",
     max_tokens: Annotated[int, typer.Option(min=1, help="Stop after this many tokens.")] = 200,
-    temperature: Annotated[float, typer.Option(help="0: always the likeliest token; 1: as the model says.")] = 0.8,
-    top_k: Annotated[int | None, typer.Option(help="Draw only from this many likeliest tokens.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Draw only from the likeliest with this much together.")] = None,
-    min_p: Annotated[float | None, typer.Option(help="Drop tokens below this share of the likeliest one's.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed writes the same text.")] = None,
-    samples: Annotated[int, typer.Option(min=1, help="How many texts; number i takes the seed plus i.")] = 1,
     stop: Annotated[list[str] | None, typer.Option(help="End before this string. May be repeated.")] = None,
-    regex: Annotated[str | None, typer.Option(help="A regular expression that the whole text has to match.")] = None,
-    json_schema: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="A JSON schema: the text is a JSON value that is valid under it."),
-    ] = None,
     draft: Annotated[
         str | None,
         typer.Option(
@@ -39,25 +44,88 @@ def generate(
             "prompt-lookup: from what stands in the text. Changes the speed, and not how probable a text is.",
         ),
     ] = None,
+    temperature: Annotated[
+        float | None, choosing("0: always the likeliest token; 1: as the model says.", show_default=str(TEMPERATURE))
+    ] = None,
+    top_k: Annotated[int | None, choosing("Draw only from this many likeliest tokens.")] = None,
+    top_p: Annotated[float | None, choosing("Draw only from the likeliest with this much together.")] = None,
+    min_p: Annotated[float | None, choosing("Drop tokens below this share of the likeliest one's.")] = None,
+    typical: Annotated[float | None, choosing("Draw only from the least odd ones with this much together.")] = None,
+    repetition_penalty: Annotated[
+        float | None, choosing("Divide the logits of tokens that have been there by this.")
+    ] = None,
+    frequency_penalty: Annotated[
+        float | None, choosing("Take this from a token's logit for each time it has been there.")
+    ] = None,
+    presence_penalty: Annotated[
+        float | None, choosing("Take this from the logit of each token that has been there.")
+    ] = None,
+    no_repeat_ngrams: Annotated[int | None, choosing("Write no row of so many tokens twice.")] = None,
+    logit_bias: Annotated[
+        str | None, choosing("Add to logits, such as \"{' the': -2, 198: -inf}\"; -inf forbids a token.")
+    ] = None,
+    sampler: Annotated[str | None, choosing(f"Instead of the options above: {SAMPLER_HELP}")] = None,
+    regex: Annotated[str | None, choosing("A regular expression that the whole text has to match.")] = None,
+    json_schema: Annotated[
+        Path | None, choosing("A JSON schema: the text is a JSON value that is valid under it.", metavar="FILE")
+    ] = None,
+    samples: Annotated[
+        int, showing("How many texts; number i takes the seed plus i. Of --beam and --best-of the best.", min=1)
+    ] = 1,
+    beam: Annotated[
+        int | None, showing("Look for the most probable text, with so many beams, instead of drawing one.", metavar="N")
+    ] = None,
+    length_penalty: Annotated[
+        float, showing("Of --beam: 0 is for the most probable text, a short one; 0.6 to 1 makes up for that.")
+    ] = 0.0,
+    best_of: Annotated[
+        int | None, showing("Draw so many texts, and show the one that is most probable per token.", metavar="N")
+    ] = None,
+    alternatives: Annotated[bool, showing("Show what else each token could have been.", "--alternatives")] = False,
 ) -> None:
     """Let a trained model go on writing after PROMPT."""
+    if beam is not None and best_of is not None:
+        raise InputError("--beam looks for a text and --best-of draws some: ask for one of them.")
+    if draft is not None and (beam is not None or best_of is not None):
+        raise InputError("--draft is for drawing one text after the other: leave it out with --beam and --best-of.")
     loaded = LanguageModel.load(model)
     first = secrets.randbelow(1_000_000) if seed is None else seed
-    # All of them are made before anything is written, so that a mistake in the options is the only thing said.
+    stages = {
+        "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "typical": typical,
+        "repetition_penalty": repetition_penalty, "frequency_penalty": frequency_penalty,
+        "presence_penalty": presence_penalty, "no_repeat_ngrams": no_repeat_ngrams, "logit_bias": logit_bias,
+        "sampler": sampler, "regex": regex,
+    }  # fmt: skip
+    options: dict[str, Any] = {name: value for name, value in stages.items() if value is not None}
+    options |= {"stop": stop or (), "json_schema": None if json_schema is None else read_schema(json_schema)}
     guesses = None if draft is None else loaded.draft(draft)
-    schema = None if json_schema is None else read_schema(json_schema)
-    options: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
-    options |= {"stop": stop or (), "regex": regex, "json_schema": schema, "draft": guesses}
-    texts = [loaded.stream(prompt, max_tokens, **options, seed=first + sample) for sample in range(samples)]
-    if seed is None and temperature > 0:  # at 0 nothing is left to chance
+    # All texts are begun before anything is written, so that a mistake in the options is the only thing said.
+    texts: Sequence[Written | Iterator[str]]
+    if beam is not None:
+        texts = loaded.beam_search(prompt, beam, max_tokens, length_penalty=length_penalty, **options)[:samples]
+    elif best_of is not None:
+        texts = loaded.best_of(prompt, best_of, max_tokens, seed=first, **options)[:samples]
+    else:
+        begin: Callable[..., Written | Iterator[str]] = loaded.write if alternatives else loaded.stream
+        texts = [begin(prompt, max_tokens, seed=first + i, draft=guesses, **options) for i in range(samples)]
+    if seed is None and beam is None and temperature != 0:  # otherwise nothing is left to chance
         typer.secho(f"seed {first} (the same text again: --seed {first})", dim=True, err=True)
-    for sample, pieces in enumerate(texts):
-        if samples > 1:
-            typer.secho(f"--- {sample + 1} of {samples}, seed {first + sample} ---", dim=True)
+    for number, text in enumerate(texts):
+        if len(texts) > 1:
+            is_drawn = beam is None and best_of is None
+            name = odds(text) if isinstance(text, Written) and not is_drawn else f"seed {first + number}"
+            typer.secho(f"--- {number + 1} of {len(texts)}, {name} ---", dim=True)
         typer.secho(prompt, bold=True, nl=False)
-        write(pieces)
+        write([text.text] if isinstance(text, Written) else text)
+        if alternatives and isinstance(text, Written):
+            Console().print(loaded.alternatives(text))
     if guesses is not None:
         typer.secho(str(guesses.acceptance), dim=True, err=True)
+
+
+def odds(text: Written) -> str:
+    """How probable a text is, in words."""
+    return f"log p {text.log_probability:.2f}, {text.log_probability / max(1, len(text.ids)):.3f} per token"
 
 
 def read_schema(path: Path) -> Any:

@@ -83,13 +83,18 @@ class Continuation:
         )
 
 
-def checked_prompt(model: Transformer, ids: Sequence[int] | np.ndarray, max_tokens: int) -> list[int]:
-    """The ids as a list. Raises InputError unless the model can read them with max_tokens more, the last one aside."""
+def checked_prompt(
+    model: Transformer, ids: Sequence[int] | np.ndarray, max_tokens: int, name: str = "max_tokens"
+) -> list[int]:
+    """The ids as a list. Raises InputError unless the model can read them with max_tokens more, the last one aside.
+
+    name: what the caller calls max_tokens.
+    """
     text = checked_ids(model, ids)
     check_max_tokens(max_tokens)
     if len(text) + max_tokens - 1 > model.config.context:
         raise InputError(
-            f"max_tokens: {len(text)} tokens and then {max_tokens} are more than the model can look at, which is "
+            f"{name}: {len(text)} tokens and then {max_tokens} are more than the model can look at, which is "
             f"{model.config.context}; at most {model.config.context + 1 - len(text)} fit."
         )
     return text

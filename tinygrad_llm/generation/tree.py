@@ -74,7 +74,7 @@ def continuation_tree(
         raise InputError(f"depth and branches must be at least 1, they were {depth} and {branches}.")
     if not 0.0 < mass <= 1.0 or not 0.0 < least <= 1.0:
         raise InputError(f"mass and least must be above 0 and at most 1, they were {mass} and {least}.")
-    text, sampler = checked_prompt(model, ids, depth), Chain() if sampler is None else sampler
+    text, sampler = checked_prompt(model, ids, depth, "depth"), Chain() if sampler is None else sampler
     cache, root = GrowingCache(model.config), Node(None, 0.0, 0.0)
     log_p = next_log_probabilities(model, text, cache)  # (V,)
     grow(root, sampler(log_p, text), branches, mass, least, stop_tokens)
