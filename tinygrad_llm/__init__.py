@@ -28,8 +28,11 @@ from tinygrad_llm.chat_session import ChatSession
 from tinygrad_llm.errors import InputError, MachineError
 from tinygrad_llm.hub.architectures import describe_mapping
 from tinygrad_llm.language_model import LanguageModel, export, load
+from tinygrad_llm.nn.adapter_file import load_adapters, save_adapters
 from tinygrad_llm.nn.config import TransformerConfig
+from tinygrad_llm.nn.lora import lora, merge
 from tinygrad_llm.nn.transformer import Transformer
+from tinygrad_llm.pictures.description import describe
 from tinygrad_llm.text.batches import Batches
 from tinygrad_llm.text.tokenizer import Tokenizer
 from tinygrad_llm.training.optimizers import AdamW, Muon

@@ -9,6 +9,7 @@ import sys
 import typer
 
 from tinygrad_llm.cli.chat import chat
+from tinygrad_llm.cli.describe import describe_model
 from tinygrad_llm.cli.export import export
 from tinygrad_llm.cli.generate import generate
 from tinygrad_llm.cli.messages import show_error
@@ -28,6 +29,7 @@ app.command()(train)
 app.command()(generate)
 app.command("next")(next_token)
 app.command()(chat)
+app.command("describe")(describe_model)
 app.command()(profile)
 app.command()(export)
 
