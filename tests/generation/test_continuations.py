@@ -19,6 +19,7 @@ from tinygrad_llm.generation import (
     best_of_n,
     continuation_tree,
     generate_tokens,
+    text_alternatives,
     tree,
 )
 from tinygrad_llm.nn.functional import log_softmax
@@ -315,6 +316,29 @@ def test_a_sampler_prunes_the_tree(model):
 def test_what_cannot_be_is_an_error(call, message):
     with pytest.raises(InputError, match=message):
         call(MODELS["gpt2"])
+
+
+def test_on_a_gpu():
+    cupy = pytest.importorskip("cupy")
+    if not cupy.cuda.is_available():
+        pytest.skip("there is no GPU")
+
+    def everything_found():
+        return [
+            beam_search(model, PROMPT, 3, LENGTH, stop_tokens=(STOP,)),
+            best_of_n(model, PROMPT, 5, LENGTH, Temperature(1.5), dice(5), stop_tokens=(STOP,)),
+            [path for path, _ in continuation_tree(model, PROMPT, stop_tokens=(STOP,)).walk()],
+            [one.rank for one in text_alternatives(model, [*PROMPT, 0, 2, 1])],
+        ]
+
+    for model in MODELS.values():
+        on_the_host = everything_found()
+        model.to("cuda")
+        on_the_gpu = everything_found()
+        model.to("cpu")
+        for found, expected in zip(on_the_gpu[:2], on_the_host[:2], strict=True):
+            assert same(found, expected)
+        assert on_the_gpu[2:] == on_the_host[2:]
 
 
 def test_the_context_is_used_to_its_last_place(model):

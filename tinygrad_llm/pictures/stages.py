@@ -147,7 +147,7 @@ class Stages(Picture):
                     cells.append(Text(REMOVED if before else STILL_REMOVED, "dim"))
                 else:
                     change = 0.0 if before is None else round(now, 4) - round(before, 4)
-                    colour = "green" if change > 0 else "red" if change < 0 else ""
+                    colour = "green" if change > 0 else "red" if change < 0 else "default"
                     cells.append(Text(f"{bar(now / largest, bar_width):{bar_width}} ", "cyan"))
                     cells[-1].append(f"{now:.4f}", colour)
             table.add_row(*cells)
