@@ -22,7 +22,7 @@ BENCHMARKS = Path(__file__).parent / "benchmarks"
         (
             "decode",
             ["--model", "small.gguf", "--prompt", "16", "--tokens", "2", "--profile"],
-            ["loading", "one text, a token", "Writing a token of 8 texts"],
+            ["loading", "one text, a token", "Writing a token; texts at once: 8"],
         ),
     ],
 )
@@ -46,6 +46,9 @@ def test_a_benchmark_runs_without_pytorch(command, arguments, words, tmp_path):
     record = json.loads(numbers.read_text())
     assert record["versions"]["numpy"] and record["processor"]
     assert all(seconds > 0 for seconds in found(record["results"], "seconds", "tinygrad_llm"))
+    if sys.platform == "linux":
+        assert record["surroundings"].keys() == {"others", "stolen"} and "Meanwhile other programs" in done.stdout
+        assert all(0.0 <= share <= 1.0 for share in record["surroundings"].values())
     if sys.platform == "linux" and command != "ops":
         # At least what the interpreter and NumPy hold; far less than a machine has.
         assert all(20e6 < peak < 4e9 for peak in found(record["results"], "peak_memory"))

@@ -39,6 +39,7 @@ from results import (
     save_figure,
     write_record,
 )
+from surroundings import Surroundings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,8 +141,8 @@ def show_profiles(path: str, sizes: dict[str, int], peaks: Peaks) -> None:
                 token = next_log_probabilities(model, token, cache).argmax(axis=-1)[:, None]
                 writing.mark("(log-probabilities)")
         count, length = ids.shape
-        console.print(profile_table(reading, peaks, 1, f"Reading {length} tokens of {count} texts"))
-        console.print(profile_table(writing, peaks, sizes["tokens"], f"Writing a token of {count} texts"))
+        console.print(profile_table(reading, peaks, 1, f"Reading {length} tokens; texts at once: {count}"))
+        console.print(profile_table(writing, peaks, sizes["tokens"], f"Writing a token; texts at once: {count}"))
 
 
 def model_sizes(path: str) -> dict[str, int]:
@@ -167,6 +168,7 @@ def main(
     """Time loading, reading and writing, ours beside Transformers', taking turns."""
     from tinygrad_llm.hub.assets import ASSETS, fetch
 
+    surroundings = Surroundings()
     path = str(fetch(ASSETS[model]) if model in ASSETS else Path(model).absolute())
     sizes = {"prompt": prompt, "tokens": tokens, "texts": texts} | in_a_process(model_sizes, path)
     peaks = in_a_process(machine_peaks)
@@ -185,11 +187,11 @@ def main(
     console = Console(highlight=False)
     memory = {name: of["peak_memory"] for name, of in record.items() if of["peak_memory"]}
     console.print(table, *(f"{name}: {peak / 1e6:,.0f} MB at most." for name, peak in memory.items()), sep="\n")
-    console.print(peaks_in_words(peaks))
+    console.print(peaks_in_words(peaks), surroundings.sentence(), sep="\n")
     if profile:
         in_a_process(show_profiles, path, sizes, peaks)
     if write_json:
-        write_record(write_json, record | {"sizes": sizes}, peaks)
+        write_record(write_json, record | {"sizes": sizes}, surroundings, peaks)
     if plot:
         draw(record, plot)
 

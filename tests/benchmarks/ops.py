@@ -40,6 +40,7 @@ from results import (
     save_figure,
     write_record,
 )
+from surroundings import Surroundings
 
 OP_SECONDS = 0.03  # each op is repeated for about so long in a turn, and the median counts
 ONE_THREAD, ALL_CORES = "PyTorch, one thread", "PyTorch, all cores"
@@ -239,6 +240,7 @@ def main(
 
     if shape not in SHAPES:
         raise typer.BadParameter(f"unknown shape {shape!r}; there are {', '.join(SHAPES)}.")
+    surroundings = Surroundings()
     makers = {OURS: fast, PLAIN: plain}
     makers |= rivals({ONE_THREAD: torch_one_thread, ALL_CORES: torch_all_cores}, ours_only)
     results = contest(makers, (asdict(SHAPES[shape]),), rounds)
@@ -251,9 +253,9 @@ def main(
         times = [f"{1000 * of[name]:.3f}" if name in of else "" for name in (OURS, PLAIN, EAGER)]
         speeds = [f"{of[key]:.2f}×" if key in of else "" for key in ("speed_over_plain", "speed_over_torch")]
         table.add_row(part, *times, *speeds)
-    Console(highlight=False).print(table)
+    Console(highlight=False).print(table, surroundings.sentence(), sep="\n")
     if write_json:
-        write_record(write_json, {shape: record})
+        write_record(write_json, {shape: record}, surroundings)
     if plot:
         draw(record, shape, plot)
 

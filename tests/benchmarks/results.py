@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from surroundings import Surroundings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,13 +48,17 @@ def peaks_in_words(peaks: Peaks) -> str:
     )
 
 
-def write_record(path: Path, numbers: Any, peaks: Peaks | None = None) -> None:
-    """The numbers as JSON, with what they were measured on."""
+def write_record(
+    path: Path, numbers: Any, surroundings: Surroundings | None = None, peaks: Peaks | None = None
+) -> None:
+    """The numbers as JSON, with what they were measured on, and how quiet it was."""
     versions = {"python": platform.python_version()}
     for package in ("numpy", "torch", "transformers", "tokenizers", "tiktoken"):
         if importlib.util.find_spec(package):
             versions[package] = importlib.metadata.version(package)
     record = {"processor": processor(), "versions": versions, "results": numbers}
+    if surroundings is not None:
+        record["surroundings"] = surroundings.shares()
     if peaks is not None:
         record["peaks"] = asdict(peaks)
     path.write_text(json.dumps(record, indent=1) + "\n")

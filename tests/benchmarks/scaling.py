@@ -33,6 +33,7 @@ from results import (
     tidy,
     write_record,
 )
+from surroundings import Surroundings
 from train_step import PART, ours, torch_eager
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def main(
         raise typer.BadParameter(f"unknown sizes {sorted(unknown)}; there are {', '.join(SIZES)}.")
     if shape not in SHAPES:
         raise typer.BadParameter(f"unknown shape {shape!r}; there are {', '.join(SHAPES)}.")
+    surroundings = Surroundings()
     makers = {OURS: ours} | rivals({EAGER: torch_eager}, ours_only)
     table = Table(title=f"One training step, medians; {shape} with one size varied", title_justify="left")
     for column in ("size", "value", "contestant", "ms", "tokens/s", "our speed over it", "memory"):
@@ -79,9 +81,9 @@ def main(
             for name, of in record[size][value].items():
                 table.add_row(size, f"{value:,}", name, *cells(of))
         table.add_section()
-    Console(highlight=False).print(table)
+    Console(highlight=False).print(table, surroundings.sentence(), sep="\n")
     if write_json:
-        write_record(write_json, {shape: record})
+        write_record(write_json, {shape: record}, surroundings)
     if plot:
         draw(record, shape, plot)
 

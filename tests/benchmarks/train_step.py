@@ -39,6 +39,7 @@ from results import (
     save_figure,
     write_record,
 )
+from surroundings import Surroundings
 
 if TYPE_CHECKING:
     from tinygrad_llm.kernels.peaks import Peaks
@@ -136,6 +137,7 @@ def main(
     unknown = set(shapes or []) - set(SHAPES)
     if unknown:
         raise typer.BadParameter(f"unknown shapes {sorted(unknown)}; there are {', '.join(SHAPES)}.")
+    surroundings = Surroundings()
     makers = {OURS: ours} | rivals({EAGER: torch_eager} | ({COMPILED: torch_compiled} if compiled else {}), ours_only)
     peaks = in_a_process(machine_peaks)
     table = Table(title="One training step, medians", title_justify="left")
@@ -154,9 +156,9 @@ def main(
             table.add_row(name, contestant, *cells(of))
         table.add_section()
     console = Console(highlight=False)
-    console.print(table, peaks_in_words(peaks), sep="\n")
+    console.print(table, peaks_in_words(peaks), surroundings.sentence(), sep="\n")
     if write_json:
-        write_record(write_json, record, peaks)
+        write_record(write_json, record, surroundings, peaks)
     if plot:
         draw(record, plot)
 
