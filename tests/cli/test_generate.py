@@ -195,6 +195,9 @@ def test_what_else_each_token_could_have_been(folder):
     assert lines[0].split() == ["token", "p", "rank", "instead"] and len(lines) == 7
     table = tg.load(folder).alternatives(written).as_text(80).splitlines()
     assert [line.split() for line in lines] == [line.split() for line in table]
+    ended = tg.load(folder).tokenizer.end_of_text
+    nothing = run("generate", folder, "O", "--seed", 4, "--alternatives", "--logit-bias", f"{{{ended}: 1000}}")
+    assert nothing.stdout == "O\n" and nothing.exit_code == 0
     both = run("generate", folder, "O", "--beam", 2, "--max-tokens", 3, "--alternatives").stdout
     assert "instead" in both
 
@@ -215,9 +218,9 @@ def test_next_stage_by_stage(folder, tmp_path):
 
 
 def test_next_as_a_tree(folder, tmp_path):
-    options = ["--tree", "--depth", 2, "--branches", 2, "--least", 1e-6]
+    options = ["--tree", "--depth", 2, "--branches", 2, "--mass", 0.5, "--least", 1e-6]
     said = run("next", folder, "ROMEO:", *options, "--save", tmp_path / "tree.html").stdout
-    tree = tg.load(folder).tree("ROMEO:", 2, 2, least=1e-6)
+    tree = tg.load(folder).tree("ROMEO:", 2, 2, mass=0.5, least=1e-6)
     assert [line.rstrip() for line in said.splitlines()] == tree.as_text().splitlines()
     assert tree.svg() in (tmp_path / "tree.html").read_text(encoding="utf-8")
     greedy = run("next", folder, "ROMEO:", *options, "--sampler", "temperature=0").stdout.splitlines()

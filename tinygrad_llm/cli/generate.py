@@ -117,7 +117,7 @@ def generate(
             typer.secho(f"--- {number + 1} of {len(texts)}, {name} ---", dim=True)
         typer.secho(prompt, bold=True, nl=False)
         write([text.text] if isinstance(text, Written) else text)
-        if alternatives and isinstance(text, Written):
+        if alternatives and isinstance(text, Written) and len(text.ids):
             Console().print(loaded.alternatives(text))
     if guesses is not None:
         typer.secho(str(guesses.acceptance), dim=True, err=True)

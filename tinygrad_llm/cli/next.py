@@ -28,6 +28,7 @@ def next_token(
     tree: Annotated[bool, typer.Option("--tree", help="Show the likeliest continuations as a tree.")] = False,
     depth: Annotated[int, typer.Option(min=1, help="Of --tree: how many tokens deep.")] = 4,
     branches: Annotated[int, typer.Option(min=1, help="Of --tree: the most branches from one place.")] = 3,
+    mass: Annotated[float, typer.Option(help="Of --tree: fewer branches, if they have this much together.")] = 0.9,
     least: Annotated[float, typer.Option(help="Of --tree: paths less probable than this are left out.")] = 0.01,
     save: Annotated[Path | None, typer.Option(help="Save --stages or --tree as a picture too: .svg or .html.")] = None,
 ) -> None:
@@ -39,7 +40,7 @@ def next_token(
     loaded, console = LanguageModel.load(model), Console()
     if tree:
         choosing: dict[str, Any] = {} if sampler is None else {"sampler": sampler}
-        show(loaded.tree(prompt, depth, branches, least=least, **choosing), console, save)
+        show(loaded.tree(prompt, depth, branches, mass=mass, least=least, **choosing), console, save)
         return
     all_stages = loaded.next_word(prompt).stages(sampler or "", top)
     if stages:

@@ -155,7 +155,7 @@ class Typical:
     The surprise of a token is -log p_i; its mean is the entropy H = -Σ p_i log p_i. Those with the smallest
     |-log p_i - H| stay, lowest ids first among equals. Unlike the other stages it can remove the most probable token:
     where the model is undecided, a word that is too easy to guess is as odd as one that is too hard. p = 1 removes
-    nothing. Source: Meister et al. 2022, "Locally Typical Sampling", section 4.
+    nothing. Source: Meister et al. 2022, "Locally Typical Sampling".
 
     >>> np.exp(Typical(0.3)(np.log([0.5, 0.2, 0.2, 0.1]))).round(3)  # H = 1.22; the surprises 0.69, 1.61, 1.61, 2.30
     array([0. , 0.5, 0.5, 0. ])
