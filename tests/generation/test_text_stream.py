@@ -9,9 +9,21 @@ from hypothesis import strategies as st
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation import StopFinder, TextStream, text_stream
 from tinygrad_llm.text import Tokenizer
+from tinygrad_llm.text.tokenizer_config import TokenizerConfig
 
 byte_tokens = Tokenizer.train("", 256)
 merged = Tokenizer.train("to be or not to be, that is the question 😀😃 漢字" * 2, 280)
+# As in Llama 2 and Gemma: characters, and what is not among them is spelled with tokens that stand for bytes.
+sentencepiece = Tokenizer(
+    TokenizerConfig(
+        tokens={character.encode(): i for i, character in enumerate(" abcdeé")},
+        merges=(),
+        patterns=(),
+        special_tokens={},
+        byte_tokens={bytes([byte]): 7 + byte for byte in range(256)},
+    )
+)
+TOKENIZERS = [byte_tokens, merged, sentencepiece]
 
 
 def test_the_examples_in_the_docstrings():
@@ -34,9 +46,12 @@ def until_stop(pieces, stop) -> list[str]:
 # --- whole characters -------------------------------------------------------------------------------------------
 
 
-@given(st.text(), st.sampled_from([byte_tokens, merged]))
+@given(st.text().map(lambda text: text.replace("▁", " ")), st.sampled_from(TOKENIZERS))
 def test_pieces_are_whole_characters_and_all_of_the_text(text, tokenizer):
-    assert "".join(shown(tokenizer.encode(text), tokenizer)) == text
+    pieces = shown(tokenizer.encode(text), tokenizer)
+    assert "".join(pieces) == text
+    for n in range(len(pieces)):
+        assert text.startswith("".join(pieces[:n]))
 
 
 def test_a_character_that_is_not_finished_is_not_shown():
@@ -87,7 +102,7 @@ def test_nothing_is_shown_too_early_nor_held_back_too_long(text, stops):
 
 def test_a_stop_string_across_token_borders():
     text = "Enter GHOST.\nHAMLET: Whither wilt thou lead me? 😀 speak"
-    for tokenizer in (byte_tokens, merged):
+    for tokenizer in TOKENIZERS:
         for stop in ("HAMLET:", "\nHAM", "lead", "😀", "k"):
             assert "".join(shown(tokenizer.encode(text), tokenizer, [stop])) == text[: text.index(stop)]
 
