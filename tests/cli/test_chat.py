@@ -170,11 +170,11 @@ class Terminal:
     """A program in a terminal of its own, and what it has shown so far."""
 
     def __init__(self, program: str) -> None:
-        self.keyboard, screen = os.openpty()
+        # The screen stays open here too: until the program has opened it, nobody else holds the terminal together.
+        self.keyboard, self.screen = os.openpty()
         # A new session gets the terminal that it opens first: from then on Ctrl-C reaches the program.
-        command = ["sh", "-c", f'exec "$0" -c "$1" < {os.ttyname(screen)} > {os.ttyname(screen)} 2>&1']
+        command = ["sh", "-c", f'exec "$0" -c "$1" < {os.ttyname(self.screen)} > {os.ttyname(self.screen)} 2>&1']
         self.process = subprocess.Popen([*command, sys.executable, program], start_new_session=True)
-        os.close(screen)
         self.shown = ""
 
     def type(self, keys: str) -> None:
@@ -198,6 +198,7 @@ def terminal():
     terminal.process.kill()
     terminal.process.wait()
     os.close(terminal.keyboard)
+    os.close(terminal.screen)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such terminals")
