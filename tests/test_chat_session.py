@@ -1,6 +1,8 @@
 """A conversation: nothing is read twice, and every reply is the one of a session that reads everything anew."""
 
 import doctest
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -239,3 +241,23 @@ def test_a_full_context_and_other_impossible_things():
             session(model, **options)
     with pytest.raises(InputError, match="seed must be"):
         chat.seed = -5
+
+
+@pytest.mark.download
+@pytest.mark.slow
+def test_a_real_conversation():
+    """The first reply is the one that Transformers gives; the later ones are those of a session that begins anew."""
+    try:
+        model = tg.load("smollm2-135m-instruct")
+    except tg.MachineError as error:
+        if "network" not in str(error):
+            raise
+        pytest.skip(f"offline: {error}")
+    golden = json.loads((Path(__file__).parent / "golden" / "pretrained_reference.json").read_text())["smollm2"]["chat"]
+    (question,) = golden["messages"]
+    assert say(tg.ChatSession(model, temperature=0), question["content"]) + "<|im_end|>" == golden["reply"]
+    options = {"temperature": 0.7, "seed": 2, "max_tokens": 30}
+    chat = tg.ChatSession(model, **options)
+    for text in (question["content"], "And of Italy?", "Tell me about it, in one sentence."):
+        fresh = tg.ChatSession(model, history=chat.history, **options)
+        assert say(chat, text) == say(fresh, text)

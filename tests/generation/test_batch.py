@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tinygrad_llm.errors import InputError
+import tinygrad_llm as tg
+from tinygrad_llm.errors import InputError, MachineError
 from tinygrad_llm.generation import (
     Chain,
     GrowingCache,
@@ -125,3 +126,21 @@ def test_errors_come_before_anything_is_read(model):
         draws_together(model, [[1], [2]], 5, [CHAIN], generators(3))
     with pytest.raises(InputError, match="max_tokens must be at least 0"):
         draws_together(model, [[1]], -1, [CHAIN], generators(1))
+
+
+@pytest.mark.download
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["smollm2-135m-instruct", "gemma-3-270m"])
+@pytest.mark.parametrize("options", [{"temperature": 0}, {"temperature": 0.8, "top_p": 0.95, "seed": 3}])
+def test_real_models_write_the_same_together_and_alone(name, options):
+    try:
+        model = tg.load(name)
+    except MachineError as error:
+        if "network" not in str(error):
+            raise
+        pytest.skip(f"offline: {error}")
+    prompts = ["The capital of France is", "Once upon a time, in a small village near the sea, there", "def f(n):\n"]
+    for row, written in enumerate(model.write_many(prompts, 12, **options)):
+        alone = model.write(prompts[row], 12, **options | {"seed": options.get("seed", 0) + row})
+        assert written.text == alone.text
+        assert written.log_probabilities == pytest.approx(alone.log_probabilities, abs=1e-4)
