@@ -14,7 +14,7 @@ import numpy as np
 
 METHODS = """argmax argmin argsort astype copy cumsum flatten max mean min reshape squeeze std sum swapaxes
 transpose var"""
-FUNCTIONS = """abs add arange argsort broadcast_to concatenate copysign cos cumsum einsum exp expand_dims expm1
+FUNCTIONS = """abs add arange argsort broadcast_to concatenate copysign cos cumsum einsum empty exp expand_dims expm1
 flatnonzero flip isfinite log log1p maximum minimum multiply ones ones_like pad roll sign sin sqrt subtract sum tanh
 tril triu where zeros zeros_like"""
 

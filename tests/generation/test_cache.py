@@ -4,6 +4,7 @@ import doctest
 
 import numpy as np
 import pytest
+from strict_array import strict, unwrap
 
 from tinygrad_llm import Tensor, no_grad, plain
 from tinygrad_llm.errors import InputError
@@ -266,6 +267,22 @@ def test_errors_say_what_to_do(model):
         logits(model, text(2, batch=2), cache)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_copied_to_the_host(make_model, kind):
+    """On arrays that would refuse it, as on a GPU: pieces of padded rows, and what is read after a while."""
+    model, (ids, starts) = make_model(kind), padded([[3, 1, 4, 1, 5, 9, 2], [6, 5, 3]])
+    found = []
+    for move in (lambda x: x, strict):
+        for parameter in model.parameters().values():
+            parameter.data = move(parameter.data)
+        cache = GrowingCache(model.config, move(starts), undo=1)
+        with plain(), no_grad():
+            parts = [model(move(ids[:, a:b]), cache=cache) for a, b in ((0, 4), (4, 6), (6, 7))]
+        found.append([unwrap(part.data) for part in parts])
+    for one, other in zip(*found, strict=True):
+        assert np.abs(one - other).max() < 1e-12
+
+
 def test_on_a_gpu(make_model):
     cupy = pytest.importorskip("cupy")
     if not cupy.cuda.is_available():
@@ -278,3 +295,12 @@ def test_on_a_gpu(make_model):
         parts = [logits(model, cupy.asarray(ids[:, n : n + 20]), cache) for n in range(0, CONTEXT, 20)]
         assert np.abs(np.concatenate(parts, axis=1) - whole).max() < 1e-9
         assert isinstance(cache.layers[0].keys, cupy.ndarray)
+        rows = [[3, 1, 4, 1, 5, 9, 2], [6, 5, 3], [5, 8]]
+        padding, starts = padded(rows)
+        cache = GrowingCache(model.config, cupy.asarray(starts))
+        logits(model, cupy.asarray(padding), cache)
+        model.to("cpu")
+        wanted = [logits(model, np.array([[*rows[row], 7]]))[0, -1] for row in (2, 1)]
+        model.to("cuda")
+        new = logits(model, cupy.asarray([[7], [7]]), cache.select([2, 1]))[:, -1]
+        assert np.abs(new - np.array(wanted)).max() < 1e-9

@@ -137,7 +137,7 @@ class GrowingCache:
         """
         if times < 1:
             raise InputError(f"repeat: times must be at least 1, it was {times}.")
-        return self._of_rows(np.arange(self.batch).repeat(times), skip=0)
+        return self._of_rows(np.arange(self.batch).repeat(times), without_padding=False)
 
     def copy(self) -> GrowingCache:
         """A new cache that remembers the same."""
@@ -152,12 +152,16 @@ class GrowingCache:
         index = np.asarray(rows, np.int64)  # (rows,)
         if index.ndim != 1 or index.size == 0 or index.min() < 0 or index.max() >= self.batch:
             raise InputError(f"select: rows must be some of 0 to {self.batch - 1}, they were {index.tolist()}.")
-        return self._of_rows(index, skip=0 if self.starts is None else int(self.starts[index].min()))
+        return self._of_rows(index, without_padding=True)
 
-    def _of_rows(self, rows: np.ndarray, skip: int) -> GrowingCache:
-        """The cache of these rows, without the first `skip` positions, which are padding in all of them."""
-        starts = None if self.starts is None else self.starts[rows] - skip  # (rows,)
-        other = GrowingCache(self.config, starts if starts is not None and starts.any() else None, self.undo)
+    def _of_rows(self, rows: np.ndarray, without_padding: bool) -> GrowingCache:
+        """The cache of these rows, without the first positions if they are padding in all of them."""
+        starts, skip = self.starts, 0
+        if starts is not None:
+            starts = starts[array_module(starts).asarray(rows)]  # (rows,)
+            skip = int(starts.min()) if without_padding else 0
+            starts = starts - skip if int(starts.max()) > skip else None
+        other = GrowingCache(self.config, starts, self.undo)
         other.length = self.length - skip
         other.layers = [layer.of_rows(rows, skip, self.length) for layer in self.layers]
         return other
