@@ -45,6 +45,21 @@ def test_an_epoch_holds_a_contiguous_cut_of_targets_exactly_once(stream, epoch):
 
 
 @given(streams())
+def test_a_begin_token_takes_the_place_of_the_first_input_only(stream):
+    tokens, batch, context, seed = stream
+    plain, begun = Batches(tokens, batch, context, seed), Batches(tokens, batch, context, seed, begin_token=777)
+    pairs = [(plain.next(), begun.next()) for _ in range(5)]
+    windows = [
+        validation_windows(tokens, context, 3, np.ones(len(tokens), int), begin_token=token) for token in (None, 777)
+    ]
+    pairs.append(tuple((part.inputs, part.targets) for part in windows))
+    for (inputs, targets), (begun_inputs, begun_targets) in pairs:
+        assert (begun_inputs[:, 0] == 777).all()
+        assert np.array_equal(begun_inputs[:, 1:], inputs[:, 1:]) and np.array_equal(begun_targets, targets)
+    assert tokens.max() < 777  # the text itself is as it was
+
+
+@given(streams())
 def test_targets_follow_inputs_and_stay_inside_the_text(stream):
     tokens, batch, context, seed = stream
     batches = Batches(tokens, batch, context, seed)

@@ -27,7 +27,8 @@ class Batches:
     """An endless supply of training batches from one stream of token ids.
 
     tokens: (N,) integers, N > context; not copied. batch: B, windows per batch. context: T. seed: integer >=
-    0.
+    0. begin_token: what a model that knows its texts to begin with a certain token finds in the place of the
+    first input of every window. Nothing is lost: that input is a target of the window before.
 
     `next()` gives `(inputs, targets)`, both (B, T) int32, where `targets[:, t]` follows `inputs[:, t]` in the
     stream. Every batch is full: the last of an epoch is filled up from the next epoch. The same arguments
@@ -37,7 +38,7 @@ class Batches:
     Raises `InputError` when an argument is not of its kind, or the text is too short for one window.
     """
 
-    def __init__(self, tokens: np.ndarray, batch: int, context: int, seed: int):
+    def __init__(self, tokens: np.ndarray, batch: int, context: int, seed: int, begin_token: int | None = None):
         _check_stream(tokens, context)
         if batch < 1:
             raise InputError(f"batch is {batch}; give at least 1 window per batch.")
@@ -47,6 +48,7 @@ class Batches:
         self.batch = batch
         self.context = context
         self.seed = seed
+        self.begin_token = begin_token
         self._start_epoch(0)
 
     @property
@@ -57,7 +59,7 @@ class Batches:
     def next(self) -> tuple[np.ndarray, np.ndarray]:
         """The next inputs and targets, each (B, T) int32."""
         starts = np.concatenate(list(self._take(self.batch)))  # (B,)
-        return _cut(self.tokens, starts, self.context)  # (B, T), (B, T)
+        return _cut(self.tokens, starts, self.context, self.begin_token)  # (B, T), (B, T)
 
     def state(self) -> dict[str, int]:
         """Where it stands, as plain integers for JSON: `restore` continues from here exactly."""
@@ -131,13 +133,17 @@ class ValidationWindows:
 
 
 def validation_windows(
-    tokens: np.ndarray, context: int, count: int | None, bytes_per_token: np.ndarray
+    tokens: np.ndarray,
+    context: int,
+    count: int | None,
+    bytes_per_token: np.ndarray,
+    begin_token: int | None = None,
 ) -> ValidationWindows:
     """`count` windows at even distances from the first to the last token: the same ones each time.
 
     tokens: (N,) integers. bytes_per_token: (V,) the length in bytes of the text of every token id, so that
     losses can be given per byte (`bits_per_byte`), which can be compared between tokenizers; a loss per token
-    cannot.
+    cannot. begin_token: as in `Batches`.
 
     With `count=None`, or more than are needed, the windows cover the text: `ceil((N - 1) / T)` windows, which
     hold every target (all tokens but the first) at least once, and fewer than T of them twice, where windows
@@ -157,7 +163,7 @@ def validation_windows(
     covering = -(-targets_in_text // context)
     count = covering if count is None else min(count, covering)
     starts = np.arange(count) * (targets_in_text - context) // max(count - 1, 1)  # (count,)
-    inputs, targets = _cut(tokens, starts, context)  # (count, T), (count, T)
+    inputs, targets = _cut(tokens, starts, context, begin_token)  # (count, T), (count, T)
     check_token_ids(targets, len(bytes_per_token))
     return ValidationWindows(inputs, targets, target_bytes=int(bytes_per_token[targets].sum(dtype=np.int64)))
 
@@ -204,6 +210,10 @@ def _check_stream(tokens: np.ndarray, context: int) -> None:
         )
 
 
-def _cut(tokens: np.ndarray, starts: np.ndarray, context: int) -> tuple[np.ndarray, np.ndarray]:
+def _cut(
+    tokens: np.ndarray, starts: np.ndarray, context: int, begin_token: int | None
+) -> tuple[np.ndarray, np.ndarray]:
     windows = tokens[starts[:, None] + np.arange(context + 1)].astype(np.int32)  # (B, T + 1)
+    if begin_token is not None:
+        windows[:, 0] = begin_token
     return np.ascontiguousarray(windows[:, :-1]), np.ascontiguousarray(windows[:, 1:])  # (B, T), (B, T)
