@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from tinygrad_llm import Transformer, TransformerConfig
-from tinygrad_llm.errors import MachineError
+from tinygrad_llm.errors import InputError, MachineError
 from tinygrad_llm.kernels.threads import workers
+from tinygrad_llm.nn.lora import lora
 from tinygrad_llm.training import parallel
 from tinygrad_llm.training.flat import FlatParameters
 from tinygrad_llm.training.parallel import Crew
@@ -144,6 +145,23 @@ def is_running(pid: int) -> bool:
         return False
 
 
+def test_windows_shorter_than_the_context(monkeypatch):
+    monkeypatch.setattr(workers, "cores", 2)
+    model, (ids, targets) = a_model(), (x[:, :5] for x in a_batch(1))
+    expected = model.loss(ids, targets, reduction="sum").item()
+    with Crew(model, FlatParameters(model), BATCH, context=5) as crew:
+        assert crew.add_gradients(ids, targets) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_model_with_frozen_parameters_gets_no_crew(monkeypatch):
+    monkeypatch.setattr(workers, "cores", 2)
+    monkeypatch.setattr(parallel, "WORTH_A_CREW", 1e5)
+    model = lora(a_model(), rank=2)
+    assert not parallel.is_worth_a_crew(model, BATCH)
+    with pytest.raises(InputError, match="frozen"):
+        Crew(model, FlatParameters(model), BATCH)
+
+
 def test_small_batches_are_not_worth_a_crew(monkeypatch):
     monkeypatch.setattr(workers, "cores", 2)
     model = a_model()
@@ -153,6 +171,7 @@ def test_small_batches_are_not_worth_a_crew(monkeypatch):
     assert not parallel.is_worth_a_crew(model, 1)
     monkeypatch.setattr(parallel, "FEW_PARAMETERS", 1000)
     assert not parallel.is_worth_a_crew(model, BATCH)  # 112 tokens
+    assert not parallel.is_worth_a_crew(model, 10 * BATCH, context=10)
     assert parallel.is_worth_a_crew(model, 10 * BATCH)
     monkeypatch.setattr(workers, "cores", 1)
     assert not parallel.is_worth_a_crew(model, BATCH)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.nn.config import TransformerConfig
+from tinygrad_llm.nn.lora import lora
 from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.training import plan as plan_module
 from tinygrad_llm.training.optimizers import AdamW, Muon
@@ -43,8 +44,11 @@ def configs(draw):
         hidden=draw(st.sampled_from([None, 5])),
         positions=draw(st.sampled_from(["learned", "rotary"])),
         norm=draw(st.sampled_from(["layer_norm", "rms_norm"])),
-        mlp=draw(st.sampled_from(["gelu", "swiglu"])),
+        mlp=draw(st.sampled_from(["gelu", "swiglu", "geglu"])),
         bias=draw(st.booleans()),
+        qkv_bias=draw(st.sampled_from([None, False, True])),
+        qk_norm=draw(st.booleans()),
+        post_norms=draw(st.booleans()),
         tied=draw(st.booleans()),
     )
 
@@ -63,11 +67,12 @@ def test_parameters_and_averages_are_counted_exactly(config):
 def test_operations_per_token_by_hand():
     config = TransformerConfig.gpt2(vocab_size=10, context=8, layers=2, heads=2, width=4)
     hidden = 2 * (4 * 4 * 4 + 2 * 4 * 16)  # q, k, v, output; up, down
-    assert flops_per_token(config) == 6 * (hidden + 10 * 4) + 12 * 2 * 4 * 8
+    assert flops_per_token(config, 8) == 6 * (hidden + 10 * 4) + 12 * 2 * 4 * 8
+    assert flops_per_token(config, 3, adapters=100) == 4 * (hidden + 10 * 4) + 6 * 100 + 12 * 2 * 4 * 3
     # GPT-2 124M at its full context: 0.8 GFLOP per token, in the literature.
     small = TransformerConfig.gpt2(vocab_size=50257, context=1024, layers=12, heads=12, width=768)
     assert parameter_count(small) == 124_439_808
-    assert flops_per_token(small) / 1e9 == pytest.approx(0.854, abs=1e-3)
+    assert flops_per_token(small, 1024) / 1e9 == pytest.approx(0.854, abs=1e-3)
 
 
 def test_operations_of_muon_by_hand():
@@ -79,11 +84,14 @@ def test_operations_of_muon_by_hand():
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.1])
-@pytest.mark.parametrize("kind", ["gpt2", "llama"])
-def test_the_memory_of_a_batch_is_what_the_forward_pass_keeps(kind, dropout):
+@pytest.mark.parametrize("rank", [None, 2])
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "gemma"])
+def test_the_memory_of_a_batch_is_what_the_forward_pass_keeps(kind, rank, dropout):
     sizes = {"vocab_size": 512, "context": 64, "layers": 3, "heads": 4, "width": 64, "dropout": dropout}
-    config = getattr(TransformerConfig, kind)(**sizes)
-    model = Transformer(config)
+    gemma = {"mlp": "geglu", "qk_norm": True, "post_norms": True}
+    config = TransformerConfig.gpt2(**sizes) if kind == "gpt2" else TransformerConfig.llama(**sizes)
+    config = config.with_(**gemma) if kind == "gemma" else config
+    model = Transformer(config) if rank is None else lora(Transformer(config), rank)
     ids = np.random.default_rng(0).integers(0, 512, (8, 64)).astype(np.int32)
     model.loss(ids, ids, reduction="sum", rng=np.random.default_rng(0)).backward()  # threads and such are there now
     tracemalloc.start()
@@ -131,7 +139,19 @@ def test_steps_and_minutes_are_two_views_of_the_same_speed(known_speed, tiny):
     assert by_steps.tokens_per_step == 24 * 16
     twice = make_plan(tiny.gpt2(), TrainingSettings(steps=1000, accumulate=2))
     assert twice.tokens_per_step == 2 * 24 * 16 and twice.activations == by_steps.activations
-    assert twice.flops_per_step == 2 * 24 * 16 * flops_per_token(tiny.gpt2())
+    assert twice.flops_per_step == 2 * 24 * 16 * flops_per_token(tiny.gpt2(), 16)
+
+
+def test_adapters_and_shorter_windows(known_speed, tiny):
+    config, model = tiny.llama(), lora(Transformer(tiny.llama()), rank=2)
+    learned = AdamW(model).flat.values.size
+    plan = make_plan(config, TrainingSettings(steps=10, context=5), rank=2)
+    assert (plan.parameters, plan.learned) == (model.parameter_count(), learned)
+    assert (plan.weights, plan.optimizer) == (4 * plan.parameters, 2 * 4 * learned)
+    assert plan.tokens_per_step == 24 * 5
+    assert plan.flops_per_step == 24 * 5 * flops_per_token(config, 5, learned)
+    assert plan.seconds < make_plan(config, TrainingSettings(steps=10, context=5)).seconds
+    assert f", of which {learned:,} learn." in plan.summary()
 
 
 def test_what_cannot_fit_is_refused_before_it_starts(known_speed, monkeypatch, tiny):

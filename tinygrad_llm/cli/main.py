@@ -16,6 +16,7 @@ from tinygrad_llm.cli.messages import show_error
 from tinygrad_llm.cli.next import next_token
 from tinygrad_llm.cli.profile import profile
 from tinygrad_llm.cli.train import train
+from tinygrad_llm.cli.tune import tune
 from tinygrad_llm.errors import InputError, MachineError
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(train)
+app.command()(tune)
 app.command()(generate)
 app.command("next")(next_token)
 app.command()(chat)

@@ -115,7 +115,8 @@ def wanted(run: Path | None, shape: str | None, changes: dict[str, Any]) -> tupl
         if shape is not None or changes.keys() - {"batch", "context"}:
             raise InputError("RUN says what model it is: leave out --shape and the sizes, or leave out RUN.")
         folder = RunFolder(run)
-        config = folder.config.with_(context=changes.get("context", folder.config.context))
+        context = folder.settings.context or folder.config.context
+        config = folder.config.with_(context=changes.get("context", context))
         return config, changes.get("batch", folder.settings.batch), folder.settings.optimizer
     if shape is not None and shape not in SHAPES:
         raise InputError(f"shape must be one of {', '.join(SHAPES)}, it was {shape!r}.")

@@ -27,6 +27,7 @@ from tinygrad_llm.backend import DEVICES, import_cupy
 from tinygrad_llm.cli.display import QUIET, clock, training_display
 from tinygrad_llm.errors import InputError, MachineError
 from tinygrad_llm.hub.assets import SHAKESPEARE, fetch
+from tinygrad_llm.hub.base import Base
 from tinygrad_llm.language_model import LanguageModel
 from tinygrad_llm.nn.config import TransformerConfig
 from tinygrad_llm.nn.transformer import Transformer
@@ -231,7 +232,7 @@ def new_run(
     check_free(folder, overwrite)
     plan = make_plan(config, settings, device=device)
     plan.check()
-    check_disk(folder, plan.weights + CHECKPOINTS_AT_ONCE * (plan.weights + plan.optimizer))
+    check_disk(folder, plan.weights + CHECKPOINTS_AT_ONCE * plan.checkpoint)
     corpus = read_corpus(console, texts)
     with console.status("Learning the vocabulary"):
         tokenizer = Tokenizer.train((document.text for document in corpus.train), config.vocab_size, pattern)
@@ -257,7 +258,15 @@ def resumed_run(
     tokens, validation = prepare(console, corpus, tokenizer, run.config, run.settings)
     if budget:
         run.change_budget(**budget)
-    return Trainer(run, Transformer(run.config, run.settings.seed).to(device), tokens, validation), corpus
+    return Trainer(run, start_of(run).to(device), tokens, validation), corpus
+
+
+def start_of(run: RunFolder) -> Transformer:
+    """The network as a run began with it: new, or that of the model that it tunes."""
+    base = Base.of_run(run)
+    if base is None:
+        return Transformer(run.config, run.settings.seed)
+    return base.adapted(LanguageModel.load(base.name).network, run.settings.seed)
 
 
 def read_corpus(console: Console, texts: Sequence[Path]) -> Corpus:
@@ -280,13 +289,15 @@ def prepare(
         f"Tokenizer: {tokenizer.vocab_size:,} tokens of {size / max(1, len(tokens)):.2f} bytes on average; "
         f"the training text has {len(tokens):,} of them.",
     )
+    context = settings.context or config.context
     for part, ids in (("training", tokens), ("held-out", held_out)):
-        if len(ids) <= config.context:
+        if len(ids) <= context:
             raise InputError(
-                f"the {part} text has {len(ids)} tokens, and a context of {config.context} needs at least "
-                f"{config.context + 1}. Give more text, or a smaller --context."
+                f"the {part} text has {len(ids)} tokens, and a context of {context} needs at least {context + 1}. "
+                "Give more text, or a smaller --context."
             )
-    return tokens, validation_windows(held_out, config.context, settings.eval_windows, token_lengths(tokenizer))
+    lengths = token_lengths(tokenizer)
+    return tokens, validation_windows(held_out, context, settings.eval_windows, lengths, settings.begin_token)
 
 
 def token_stream(documents: Iterable[Document], tokenizer: Tokenizer) -> np.ndarray:
@@ -316,7 +327,7 @@ class Prompts(NamedTuple):
 def follow(console: Console, trainer: Trainer, corpus: Corpus) -> None:
     """Train to the end, or to Ctrl-C; show it, and leave the learning curve and a page of text in the folder."""
     run = trainer.run_folder
-    model = LanguageModel(trainer.model, run.load_tokenizer())
+    model = LanguageModel(trainer.model, run.load_tokenizer(), begin_token=run.settings.begin_token)
     bytes_per_token = max(1.0, trainer.validation.target_bytes / trainer.validation.targets.size)
     proposed = prompts(run, corpus)
     prompt = proposed.sample

@@ -29,6 +29,7 @@ import numpy as np
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.hub.weights import Weights
 from tinygrad_llm.nn.config import TransformerConfig
+from tinygrad_llm.nn.lora import merged_state
 from tinygrad_llm.nn.transformer import Transformer
 
 Format = Literal["hf", "gguf"]
@@ -473,10 +474,13 @@ def check_arrays(
 
 
 def export_arrays(network: Transformer, rows: list[Row]) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and float32 values of every array that a file for this network has. Copies are the model's own arrays."""
-    parameters = network.parameters()
+    """Name and float32 values of every array that a file for this network has. Copies are the model's own arrays.
+
+    Adapters are merged into the weights beside them.
+    """
+    state = merged_state(network)
     for row, layer in _all_layers(rows, network.config):
-        ours = [parameters[_numbered(name, layer)].numpy() for name in row.ours]
+        ours = [state[_numbered(name, layer)] for name in row.ours]
         yield _numbered(row.file, layer), row.to_file(ours, network.config)
 
 

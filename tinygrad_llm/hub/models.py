@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.hub.assets import GEMMA3, SMOLLM2, Asset, cached, fetch
+from tinygrad_llm.hub.base import Base
 from tinygrad_llm.hub.gguf_model import load_gguf
 from tinygrad_llm.hub.hugging_face import fetch_from_hub, is_hugging_face_folder, load_hugging_face
 from tinygrad_llm.hub.pretrained import Pretrained
@@ -57,7 +58,10 @@ def load_pretrained(name: str | Path) -> Pretrained:
 def _load_folder(path: Path) -> Pretrained:
     files = list(path.glob("*.gguf"))
     if is_run(path) or (not files and not is_hugging_face_folder(path)):
-        network, tokenizer = RunFolder(path).load_model()
+        run = RunFolder(path)
+        network, tokenizer = run.load_model()
+        if base := Base.of_run(run):
+            return base.tuned(network, tokenizer)
         stop_tokens = () if tokenizer.end_of_text is None else (tokenizer.end_of_text,)
         return Pretrained(network, tokenizer, None, stop_tokens, tokenizer.begin_of_text)
     if is_hugging_face_folder(path):

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.backend import Array
-from tinygrad_llm.errors import MachineError
+from tinygrad_llm.errors import InputError, MachineError
 from tinygrad_llm.kernels.threads import workers
 from tinygrad_llm.nn.config import TransformerConfig
 from tinygrad_llm.nn.transformer import Transformer
@@ -40,16 +40,19 @@ MANY_TOKENS, FEW_PARAMETERS = 1024, 4_000_000  # see `is_worth_a_crew`
 class Crew:
     """This process and one helper per further core, which together compute the gradients of a batch.
 
-    model: its parameters, in `flat`, move into memory that all share. batch: the most examples of one call.
+    model: all its parameters learn; they are in `flat`, and move into memory that all share. batch: the most examples
+    of one call. context: T, tokens of an example; None: as many as the model can look at.
 
     Use it as a context manager, or call `close`; helpers also end when this process does.
     Raises MachineError when a helper dies.
     """
 
-    def __init__(self, model: Transformer, flat: FlatParameters, batch: int) -> None:
+    def __init__(self, model: Transformer, flat: FlatParameters, batch: int, context: int | None = None) -> None:
+        if flat.values.size != model.parameter_count():
+            raise InputError("Crew(model): helpers know nothing of frozen parameters and adapters. Train without it.")
         self.model, self.flat = model, flat
         self.size = min(workers.cores, batch)
-        self.layout = Layout(model.config, flat.values.size, batch, self.size)
+        self.layout = Layout(model.config, flat.values.size, batch, self.size, context or model.config.context)
         self.memory = os.memfd_create("tinygrad_llm")
         os.ftruncate(self.memory, self.layout.bytes)
         self.arrays = self.layout.map(self.memory)
@@ -109,10 +112,10 @@ class Crew:
 class Layout:
     """What lies where in the shared memory: the weights; and per member its gradients, ids and targets."""
 
-    def __init__(self, config: TransformerConfig, parameters: int, batch: int, size: int) -> None:
-        self.config, self.parameters, self.batch, self.size = config, parameters, batch, size
+    def __init__(self, config: TransformerConfig, parameters: int, batch: int, size: int, context: int) -> None:
+        self.config, self.parameters, self.batch, self.size, self.context = config, parameters, batch, size, context
         rows = -(-batch // size)
-        shapes = {"ids": (size, rows, config.context), "targets": (size, rows, config.context)}
+        shapes = {"ids": (size, rows, context), "targets": (size, rows, context)}
         self.shapes = shapes | {"values": (parameters,), "gradients": (size, parameters)}
         self.dtypes = {"ids": np.int64, "targets": np.int64, "values": np.float32, "gradients": np.float32}
         sizes = [int(np.prod(shape)) * np.dtype(self.dtypes[name]).itemsize for name, shape in self.shapes.items()]
@@ -135,6 +138,7 @@ class Layout:
             "parameters": self.parameters,
             "batch": self.batch,
             "size": self.size,
+            "context": self.context,
         }
 
     @classmethod
@@ -192,17 +196,18 @@ def end(helpers: list[subprocess.Popen[bytes]], memory: int) -> None:
     os.close(memory)
 
 
-def is_worth_a_crew(model: Transformer, batch: int) -> bool:
-    """Whether a crew can be had, and saves more time than it costs.
+def is_worth_a_crew(model: Transformer, batch: int, context: int | None = None) -> bool:
+    """Whether a crew can be had, and saves more time than it costs. batch, context: as for `Crew`.
 
     Every member makes gradients of all parameters, which then have to be added up. That work grows with the parameters
     alone, what is shared grows with parameters times tokens: below about a thousand tokens it does not pay, unless the
-    parameters fit in the cache.
+    parameters fit in the cache. A model with frozen parameters is never worth one: they would have to be shared as
+    well, and large arrays keep the threads of a single process busy.
     """
-    tokens, parameters = batch * model.config.context, model.parameter_count()
+    tokens, parameters = batch * (context or model.config.context), model.parameter_count()
     if tokens < MANY_TOKENS and parameters > FEW_PARAMETERS:
         return False
     operations = 6.0 * parameters * tokens
     possible = hasattr(os, "memfd_create") and model.unembedding.device == "cpu" and workers.are_free
-    learned = {parameter.dtype for parameter in model.parameters().values() if parameter.requires_grad}
-    return possible and batch > 1 and operations >= WORTH_A_CREW and learned == {np.dtype(np.float32)}
+    kinds = {(parameter.dtype, parameter.requires_grad) for parameter in model.parameters().values()}
+    return possible and batch > 1 and operations >= WORTH_A_CREW and kinds == {(np.dtype(np.float32), True)}

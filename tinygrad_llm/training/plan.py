@@ -33,13 +33,15 @@ PASSES = 15  # over each number of the activations, beside the matrix products: 
 class Plan:
     """What a run will need. Memory in bytes, time in seconds.
 
-    parameters: numbers that are learned. tokens_per_step: targets of one step. flops_per_step: floating-point
-    operations (additions and multiplications) of one step. weights, gradients, optimizer: arrays that stay.
-    activations: what one batch leaves behind for its backward pass. saving: the copy that a checkpoint needs.
-    available: memory that is free now, None if that cannot be found out. steps, seconds: of the whole run.
+    parameters: numbers of the model. learned: how many of them learn: all, or those of adapters.
+    tokens_per_step: targets of one step. flops_per_step: floating-point operations (additions and multiplications) of
+    one step. weights, gradients, optimizer: arrays that stay. activations: what one batch leaves behind for its
+    backward pass. saving: the copy that a checkpoint needs. available: memory that is free now, None if that cannot be
+    found out. steps, seconds: of the whole run.
     """
 
     parameters: int
+    learned: int
     tokens_per_step: int
     flops_per_step: int
     weights: int
@@ -56,6 +58,11 @@ class Plan:
         """The most memory in use at once, in bytes: a checkpoint is written while there are no activations."""
         return self.weights + self.gradients + self.optimizer + max(self.activations, self.saving)
 
+    @property
+    def checkpoint(self) -> int:
+        """Bytes of one checkpoint: what is learned, and what the optimizer remembers."""
+        return FLOAT * self.learned + self.optimizer
+
     def check(self) -> None:
         """Raise InputError when the run cannot fit into the memory that is free."""
         if self.available is not None and self.memory > self.available:
@@ -68,8 +75,9 @@ class Plan:
     def summary(self) -> str:
         """Four lines for the terminal."""
         free = "" if self.available is None else f" ({gigabytes(self.available)} are free)"
+        learned = "" if self.learned == self.parameters else f", of which {self.learned:,} learn"
         return (
-            f"Model: {self.parameters:,} parameters.\n"
+            f"Model: {self.parameters:,} parameters{learned}.\n"
             f"Memory: {gigabytes(self.memory)}{free}: weights {gigabytes(self.weights)}, gradients "
             f"{gigabytes(self.gradients)}, optimizer {gigabytes(self.optimizer)}, one batch "
             f"{gigabytes(self.activations)}.\n"
@@ -80,36 +88,47 @@ class Plan:
 
 
 def make_plan(
-    config: TransformerConfig, settings: TrainingSettings, *, eval_windows: int = 0, device: str = "cpu"
+    config: TransformerConfig,
+    settings: TrainingSettings,
+    *,
+    eval_windows: int = 0,
+    device: str = "cpu",
+    rank: int | None = None,
 ) -> Plan:
     """The plan for training a model of this config with these settings. Takes about half a second.
 
-    eval_windows: how many windows one evaluation computes.
+    eval_windows: how many windows one evaluation computes. rank: of adapters on all matrices, which alone learn (with
+    AdamW); None: the whole model learns.
     """
-    parameters = parameter_count(config)
-    tokens = settings.batch * settings.accumulate * config.context
-    flops = tokens * flops_per_token(config) + optimizer_flops(config, settings)
-    products, passes = matmul_rate(config, settings.batch * config.context, device), PASSES / pass_rate(device)
-    per_token = flops_per_token(config) / products + activations_per_token(config) * passes
+    adapters = 0 if rank is None else sum(rank * sum(shape) for shape in hidden_matrices(config))
+    parameters = parameter_count(config) + adapters
+    learned = adapters or parameters
+    context = settings.context or config.context
+    tokens = settings.batch * settings.accumulate * context
+    work = flops_per_token(config, context, adapters)
+    after = 0 if adapters else optimizer_flops(config, settings)
+    products, passes = matmul_rate(config, settings.batch * context, device), PASSES / pass_rate(device)
+    per_token = work / products + activations_per_token(config) * passes
     # An evaluation goes forward only, a third of the work of a step with its backward pass.
-    evaluation = eval_windows * config.context * per_token / 3
-    per_step = tokens * per_token + optimizer_flops(config, settings) / products + evaluation / settings.eval_every
+    evaluation = eval_windows * context * per_token / (2 if adapters else 3)
+    per_step = tokens * per_token + after / products + evaluation / settings.eval_every
     if settings.steps is not None:
         steps, seconds = settings.steps, settings.steps * per_step
     else:
         assert settings.minutes is not None, "settings have one of the two"
         seconds = 60.0 * settings.minutes
         steps = max(1, int(seconds / per_step))
-    optimizer = FLOAT * averages(config, settings)
+    optimizer = FLOAT * (2 * learned if adapters else averages(config, settings))
     return Plan(
         parameters=parameters,
+        learned=learned,
         tokens_per_step=tokens,
-        flops_per_step=flops,
+        flops_per_step=tokens * work + after,
         weights=FLOAT * parameters,
         # In their flat array, and once more in the backward pass of each core, on the way there.
-        gradients=(1 + (workers.cores if device == "cpu" else 1)) * FLOAT * parameters,
+        gradients=(1 + (workers.cores if device == "cpu" else 1)) * FLOAT * learned,
         optimizer=optimizer,
-        activations=FLOAT * settings.batch * config.context * activations_per_token(config),
+        activations=FLOAT * settings.batch * context * activations_per_token(config),
         saving=2 * (FLOAT * parameters + optimizer),
         available=available_memory(device),
         steps=steps,
@@ -131,12 +150,16 @@ def hidden_matrices(config: TransformerConfig) -> list[tuple[int, int]]:
 
 def parameter_count(config: TransformerConfig) -> int:
     """How many numbers `Transformer(config)` learns."""
-    norms = (2 * config.layers + 1) * config.width
-    biases = 0
-    if config.bias:
-        biases = sum(outputs for outputs, _ in hidden_matrices(config))
-        biases += norms if config.norm == "layer_norm" else 0
-    return sum(rows * columns for rows, columns in hidden_matrices(config)) + tables(config) + norms + biases
+    norms = ((4 if config.post_norms else 2) * config.layers + 1) * config.width
+    if config.norm == "layer_norm" and config.bias:
+        norms *= 2
+    if config.qk_norm:
+        norms += 2 * config.layers * config.channels_per_head
+    matrices = hidden_matrices(config.with_(layers=1))  # query, key, value, and the others
+    qkv_bias = config.bias if config.qkv_bias is None else config.qkv_bias
+    with_bias = (matrices[:3] if qkv_bias else []) + (matrices[3:] if config.bias else [])
+    numbers = sum(rows * columns for rows, columns in matrices) + sum(outputs for outputs, _ in with_bias)
+    return config.layers * numbers + tables(config) + norms
 
 
 def tables(config: TransformerConfig) -> int:
@@ -152,17 +175,18 @@ def averages(config: TransformerConfig, settings: TrainingSettings) -> int:
     return 2 * parameter_count(config) - muon
 
 
-def flops_per_token(config: TransformerConfig) -> int:
+def flops_per_token(config: TransformerConfig, context: int, adapters: int = 0) -> int:
     """6 N + 12 · layers · H · D · T floating-point operations per token, forward and backward.
 
     N: numbers in the matrices that a vector is multiplied with, hidden ones and the unembedding; each costs one
     multiplication and one addition forward, and twice that backward (Kaplan et al. 2020, section 2.1). The second term
     is attention's q kᵀ and its product with v (Chowdhery et al. 2022, "PaLM", appendix B). As there, it counts the full
-    square of positions, although the future half of it need not be computed.
+    square of positions, although the future half of it need not be computed. adapters: numbers of adapters, beside
+    which the N are frozen: these cost 4 each, because nobody asks for their own gradient.
     """
     matrices = sum(rows * columns for rows, columns in hidden_matrices(config)) + config.vocab_size * config.width
-    attention = config.layers * config.heads * config.channels_per_head * config.context
-    return 6 * matrices + 12 * attention
+    attention = config.layers * config.heads * config.channels_per_head * context
+    return (4 * matrices + 6 * adapters if adapters else 6 * matrices) + 12 * attention
 
 
 def optimizer_flops(config: TransformerConfig, settings: TrainingSettings) -> int:
@@ -184,6 +208,8 @@ def activations_per_token(config: TransformerConfig) -> int:
     per_layer = 6 * C + 2 * queries + 2 * keys + H  # norms, outputs, sums; q, attention's result, k, v; its log-sums
     per_layer += 2 * F if config.mlp == "gelu" else 3 * F
     per_layer += queries + keys if config.positions == "rotary" else 0
+    per_layer += queries + keys if config.qk_norm else 0
+    per_layer += 2 * C if config.post_norms else 0
     outside = (3 if config.positions == "learned" else 2) * C + config.vocab_size
     if config.dropout:
         per_layer += 4 * C  # twice a mask and a result

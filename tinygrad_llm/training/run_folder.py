@@ -2,7 +2,8 @@
 
     config.json         the model's config, how it is trained, where its text came from; marks the folder as a run
     tokenizer.json      text <-> ids
-    model.safetensors   the weights, as of the last checkpoint
+    model.safetensors   the weights, as of the last checkpoint; adapters are merged into them
+    adapters.safetensors  the adapters alone, where they are what learns (`nn.adapter_file`)
     metrics.jsonl       one line per step and per evaluation
     samples.txt         what the model wrote on the way
     loss.png            the learning curve
@@ -40,7 +41,8 @@ from tinygrad_llm.version import __version__
 KIND = "tinygrad_llm run"
 FORMAT = 1  # of config.json and of the folder; goes up when older programs could not read it
 LOGS = ("metrics.jsonl", "samples.txt")  # files that only ever grow, at their end
-FILES = ("model.safetensors", "tokenizer.json", *LOGS, "loss.png", "config.json")
+ADAPTERS = "adapters.safetensors"
+FILES = ("model.safetensors", ADAPTERS, "tokenizer.json", *LOGS, "loss.png", "config.json")
 
 
 class RunFolder:
@@ -121,7 +123,7 @@ class RunFolder:
         with disk_errors(path):
             data = path.read_bytes()
         try:
-            return Transformer(self.config).load_state(load(data)), tokenizer
+            return Transformer(self.config, seed=None).load_state(load(data)), tokenizer
         except (SafetensorError, ValueError, KeyError) as error:
             raise InputError(f"{path} is damaged ({error}). Resume the run, which writes it again.") from error
 

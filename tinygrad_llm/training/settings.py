@@ -1,7 +1,7 @@
 """How a model is trained: one frozen dataclass, checked when it is made, written into the run's config.json.
 
-What the model is stands in `nn.config`; windows are as long as its context, so there is no length here. Comes before:
-`errors`. Comes after: `schedules` and `trainer`, which read these numbers.
+What the model is stands in `nn.config`. Comes before: `errors`. Comes after: `schedules` and `trainer`, which read
+these numbers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ class TrainingSettings:
 
     Exactly one of the two budgets: steps, or minutes (of wall-clock time, see `pace`).
     batch: B, windows that are computed together. accumulate: such batches per step; one step learns from
-    accumulate · batch · T targets.
+    accumulate · batch · T targets. context: T, tokens of a window; None: as many as the model can look at.
+    begin_token: stands first in every window, for a model that knows its texts to begin so (see `text.batches`).
     optimizer: "adamw", or "muon" for the hidden matrices and AdamW for the rest (see `optimizers`).
     rate: the largest learning rate. min_rate: where the schedule ends. warmup: the share of the run in which the rate
     rises from 0. schedule: what it does after that (see `schedules`).
@@ -54,13 +55,15 @@ class TrainingSettings:
     checkpoint_every: int | None = None
     checkpoint_minutes: float | None = 1.0
     seed: int = 0
+    context: int | None = None
+    begin_token: int | None = None
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):
             raise InputError(
                 f"training: give either steps or minutes; they were steps={self.steps} and minutes={self.minutes}."
             )
-        for name in ("steps", "batch", "accumulate", "eval_every", "eval_windows", "checkpoint_every"):
+        for name in ("steps", "batch", "accumulate", "eval_every", "eval_windows", "checkpoint_every", "context"):
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 1):
                 raise InputError(f"{name} must be a whole number of at least 1, it was {value!r}.")

@@ -24,6 +24,8 @@ import numpy as np
 
 from tinygrad_llm.backend import to_device
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.nn.adapter_file import save_adapters
+from tinygrad_llm.nn.lora import adapters, merged_state
 from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.text.batches import Batches, ValidationWindows
 from tinygrad_llm.training.checkpoints import Checkpoint, newest_checkpoint, write_checkpoint
@@ -32,7 +34,7 @@ from tinygrad_llm.training.events import Evaluated, Event, Finished, Resumed, Sa
 from tinygrad_llm.training.optimizers import AdamW, Muon, Optimizer
 from tinygrad_llm.training.pace import Pace
 from tinygrad_llm.training.parallel import Crew, is_worth_a_crew
-from tinygrad_llm.training.run_folder import RunFolder
+from tinygrad_llm.training.run_folder import ADAPTERS, RunFolder
 from tinygrad_llm.training.schedules import learning_rate
 from tinygrad_llm.training.settings import TrainingSettings
 
@@ -90,8 +92,9 @@ class Trainer:
     numbers and place in the text are set to what they were, so that the run ends, to the last bit, as if it had never
     been interrupted. What the logs say about later steps is cut off.
 
-    model: as its config and seed made it; the weights of a checkpoint go into it. tokens: (N,) integers, the training
-    text. validation: windows of other text. clock: seconds, going up.
+    model: as its config and seed made it, or another one to go on from, also with adapters (`nn.lora`); what it has
+    learned by a checkpoint goes into it. tokens: (N,) integers, the training text. validation: windows of other text.
+    clock: seconds, going up.
 
     Raises InputError when no checkpoint can be read though there are some, or the text is another.
     """
@@ -107,7 +110,8 @@ class Trainer:
     ) -> None:
         self.run_folder, self.model, self.validation, self.clock = run, model, validation, clock
         self.settings = run.settings
-        self.batches = Batches(tokens, self.settings.batch, model.config.context, self.settings.seed)
+        context = self.settings.context or model.config.context
+        self.batches = Batches(tokens, self.settings.batch, context, self.settings.seed, self.settings.begin_token)
         self.optimizer = make_optimizer(model, self.settings)
         self.rng = np.random.Generator(np.random.PCG64([self.settings.seed, DROPOUT_STREAM]))
         self.pace = Pace.start(self.settings)
@@ -136,8 +140,8 @@ class Trainer:
 
         Raises InputError when the training diverges, MachineError when the disk fails.
         """
-        if is_worth_a_crew(self.model, self.settings.batch):
-            self.crew = Crew(self.model, self.optimizer.flat, self.settings.batch)
+        if is_worth_a_crew(self.model, self.settings.batch, self.batches.context):
+            self.crew = Crew(self.model, self.optimizer.flat, self.settings.batch, self.batches.context)
         try:
             if self.resumed is not None:
                 yield self.resumed
@@ -235,11 +239,13 @@ class Trainer:
         """
         if self._saved is not None and self._saved == (Saved(self.step, self._saved[0].path), self.last):
             return self._saved[0]
-        weights = self.model.state()
-        arrays = {f"model/{name}": array for name, array in weights.items()}
+        # What is frozen is not learned here: who resumes the run brings it along.
+        arrays = {f"model/{name}": learned.numpy() for name, learned in self.optimizer.flat.parameters.items()}
         arrays |= {f"optimizer/{name}": array for name, array in self.optimizer.state().items()}
         path = write_checkpoint(self.run_folder.checkpoints, Checkpoint(self.step, arrays, self._state()))
-        self.run_folder.save_model(weights)
+        self.run_folder.save_model(merged_state(self.model))
+        if adapters(self.model):
+            save_adapters(self.model, self.run_folder.path / ADAPTERS)
         saved = Saved(self.step, path)
         self._saved, self._saved_at = (saved, self.last), self.clock()
         return saved
@@ -274,7 +280,7 @@ class Trainer:
         if state["text_checksum"] != self.text_checksum:
             raise InputError("the training text is not the one this run began with. Give the same text to resume it.")
         self.batches.restore(state["batches"])
-        self.model.load_state(arrays_under("model/", checkpoint.arrays))
+        self.model.load_state(self.model.state() | arrays_under("model/", checkpoint.arrays))
         self.optimizer.load_state(arrays_under("optimizer/", checkpoint.arrays))
         self.rng.bit_generator.state = state["rng"]
         self.pace = Pace.from_state(self.settings, state["pace"])
