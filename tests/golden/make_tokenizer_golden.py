@@ -1,26 +1,36 @@
-"""Makes tokenizer_golden.json: what the libraries `tokenizers` and `tiktoken` say about awkward text.
+"""Makes tokenizer_golden.json: what other libraries say about awkward text.
 
-Run once from the root of the project, with tokenizers 0.23.3 and tiktoken 0.14.0 installed beside it:
+Run once from the root of the project, with tokenizers 0.23.3, tiktoken 0.14.0, sentencepiece 0.2.3, transformers 5.23.0
+and gguf 0.19.0 installed beside it:
 
     PYTHONPATH=. python tests/golden/make_tokenizer_golden.py
 
-The tests read the JSON and need neither library.
+The tests read the JSON and need none of these libraries.
 
 - "trained": a tokenizer of this project for each named pattern, saved, and opened by `tokenizers`; and its
   tokens given to `tiktoken` with the pattern that tiktoken itself has for it, which is written differently.
 - "foreign": small tokenizer.json files made by `tokenizers`, each in the form of a published family (order
   of ids, the pre-tokenizer, the normalizer, the age of the format), with the ids that `tokenizers` gives.
+- "sentencepiece": a small model trained by `sentencepiece`, as the metadata of a GGUF file, with the ids that
+  `sentencepiece` gives.
+- "spaces": small SentencePiece-style tokenizer.json files made by `tokenizers`, one for each way in which families
+  treat the space in front of a text, with the ids that `tokenizers` gives.
+- "pretrained": the ids that Transformers gives for the two models that this project downloads.
 """
 
+import io
 import json
 import tempfile
 from pathlib import Path
 
+import sentencepiece
 import tiktoken
 import tiktoken_ext.openai_public as openai_encodings
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Reference
+from transformers import AutoTokenizer
 
+from tinygrad_llm.hub.assets import GEMMA3, SMOLLM2, Asset, fetch
 from tinygrad_llm.text import Tokenizer
 
 TRAINING_TEXT = """\
@@ -59,6 +69,8 @@ TEXTS = [
     "<|endoftext|> and <|im_start|>user\nhi<|im_end|><|im_start|> <|endoftext|><|endoftext|",
     "-" * 100 + " " * 50 + "a" * 70 + "\n" * 20,
 ]
+
+SPACES = ["", " ", "a", " a", "  two ", "<s>a", "<s> a<b>b</b> c", "a<s>", "<s>", "\u2581", "a\u2581b", "\n\n\n a\t\n"]
 
 GPT4_OF_QWEN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
@@ -127,6 +139,104 @@ def foreign(pre_tokenizer, first=(), last=(), alphabet=True, normalizer=None, mo
     return {"file": file, "ordinary": ordinary, "with_special": with_special, "decoded": decoded}
 
 
+def sentencepiece_model() -> dict:
+    written = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TRAINING_TEXT.splitlines()),
+        model_writer=written,
+        model_type="bpe",
+        vocab_size=520,
+        character_coverage=0.98,
+        byte_fallback=True,
+        split_digits=True,
+        allow_whitespace_only_pieces=True,
+        remove_extra_whitespaces=False,
+        normalization_rule_name="identity",
+        user_defined_symbols=["<b>"],
+    )
+    model = sentencepiece.SentencePieceProcessor(model_proto=written.getvalue())
+    ids = range(model.vocab_size())
+    kinds = [(model.is_unknown, 2), (model.is_control, 3), (model.is_unused, 5), (model.is_byte, 6)]
+    types = [next((kind for is_kind, kind in kinds if is_kind(i)), 1) for i in ids]
+    types[model.piece_to_id("<b>")] = 4
+    metadata = {
+        "model": "llama",
+        "tokens": [model.id_to_piece(i) for i in ids],
+        "scores": [model.get_score(i) for i in ids],
+        "token_type": types,
+        "bos_token_id": model.bos_id(),
+        "eos_token_id": model.eos_id(),
+        "unknown_token_id": model.unk_id(),
+    }
+    texts = [text for text in TEXTS if "\0" not in text]  # sentencepiece takes "\0" for an end
+    return {"metadata": metadata, "texts": texts, "ids": [model.encode(text) for text in texts]}
+
+
+def spaces(family: str) -> dict:
+    """A SentencePiece-style file. Its merges cross words, since nothing cuts the text before them."""
+    replace = normalizers.Replace(" ", "\u2581")
+    reference = Reference(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    reference.normalizer = replace
+    byte_names = [f"<0x{byte:02X}>" for byte in range(256)]
+    special = ["<unk>", "<s>", "</s>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=480, special_tokens=special + byte_names, limit_alphabet=60, show_progress=False
+    )
+    reference.train_from_iterator([TRAINING_TEXT], trainer)
+    file = json.loads(reference.to_str())
+    file["added_tokens"] = [token for token in file["added_tokens"] if token["content"] in special]
+    reference = Reference.from_str(json.dumps(file))
+    reference.add_tokens([AddedToken(name, normalized=False) for name in ("<b>", "</b>", "\n", "\n\n")])
+    steps = [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()]
+    if family == "gemma":
+        reference.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    elif family == "llama2":
+        reference.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), replace])
+    else:
+        reference.normalizer = None
+        scheme = {"mistral": "first", "llama2 of later": "always"}[family]
+        reference.pre_tokenizer = pre_tokenizers.Metaspace("\u2581", prepend_scheme=scheme, split=False)
+    if family != "gemma":
+        steps.append(decoders.Strip(" ", 1, 0))
+    reference.decoder = decoders.Sequence(steps)
+    ids = [reference.encode(text, add_special_tokens=False).ids for text in TEXTS + SPACES]
+    decoded = [reference.decode(each, skip_special_tokens=False) for each in ids]
+    return {"file": json.loads(reference.to_str()), "texts": TEXTS + SPACES, "ids": ids, "decoded": decoded}
+
+
+AWKWARD = [
+    "Hello,  world!\n\tTabs and   spaces",
+    "naïve café — déjà vu 😀 漢字",
+    "def f(x):\n    return x**2  # comment",
+]
+MORE_AWKWARD = [
+    "<b>bold</b> <unused7> > </li>",
+    " " * 40 + "x" + "\t" * 35 + "\n" * 33,
+    "\u2581\u2581 a\u2581b",
+    "㐂𠀀 q̈",
+]
+CHAT = [
+    {"role": "user", "content": "What is the capital of France?"},
+    {"role": "assistant", "content": " Paris. "},
+    {"role": "user", "content": "naïve — 漢字?"},
+]
+
+
+def pretrained(asset: Asset) -> dict:
+    path = fetch(asset)
+    reference = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    if asset is SMOLLM2:  # Transformers overlooks that this model's digits stand alone
+        backend = reference.backend_tokenizer
+        backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(True), backend.pre_tokenizer])
+    texts = AWKWARD + MORE_AWKWARD + TEXTS
+    found = {"texts": texts, "ids": [reference.encode(text, add_special_tokens=False) for text in texts]}
+    if reference.chat_template:
+        found["messages"] = CHAT
+        found["chat_text"] = reference.apply_chat_template(CHAT, tokenize=False, add_generation_prompt=True)
+        found["chat_ids"] = reference.apply_chat_template(CHAT, add_generation_prompt=True, return_dict=False)
+    return found
+
+
 def main() -> None:
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     byte_level_gpt2 = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
@@ -145,6 +255,9 @@ def main() -> None:
             "qwen": foreign(qwen, last=chat, normalizer=normalizers.NFC()),
             "smollm": foreign(smollm, first=chat, alphabet=False),
         },
+        "sentencepiece": sentencepiece_model(),
+        "spaces": {family: spaces(family) for family in ("gemma", "llama2", "llama2 of later", "mistral")},
+        "pretrained": {"smollm2": pretrained(SMOLLM2), "gemma3": pretrained(GEMMA3)},
     }
     path = Path(__file__).with_name("tokenizer_golden.json")
     path.write_text(json.dumps(golden, ensure_ascii=True, separators=(",", ":")) + "\n")

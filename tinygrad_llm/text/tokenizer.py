@@ -293,7 +293,8 @@ class Tokenizer:
     def decode_bytes(self, ids: Sequence[int] | np.ndarray) -> bytes:
         """The bytes of `ids`, valid UTF-8 or not. Raises InputError for an id not in the vocabulary.
 
-        Where encoding puts a space in front of a text (`config.space_in_front`), decoding takes one away.
+        Where encoding puts a space in front of a text (`config.space_in_front`), decoding takes one away. One that
+        encoding puts behind a special token in the middle stays.
         """
         data = self._bytes_of(ids)
         return data.removeprefix(b" ") if self.config.space_in_front != "never" else data

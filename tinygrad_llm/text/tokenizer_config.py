@@ -23,6 +23,7 @@ Normalization = Literal["NFC", "NFD", "NFKC", "NFKD"]
 #   always                SentencePiece itself, Llama 2: before every part of a text between special tokens
 #   if_missing            as "always", but not where a part begins with a space already
 #   if_missing_at_start   as "if_missing", but only at the start of the text: Mistral
+# Decoding takes a space away at the start, with all but "never"; so "if_missing" loses one that was in the text.
 SpaceInFront = Literal["never", "always", "if_missing", "if_missing_at_start"]
 
 
