@@ -177,9 +177,9 @@ class _Metadata:
             raise InputError(f"tokenizer.ggml.{key} is {_shown(values)}, and a list was expected")
         if length is not None and len(values) != length:
             raise InputError(f"tokenizer.ggml.{key} has {len(values)} entries for {length} tokens")
-        wrong = next((value for value in values if not isinstance(value, kind) or isinstance(value, bool)), None)
-        if wrong is not None:
-            raise InputError(f"tokenizer.ggml.{key} has an entry {_shown(wrong)} of type {type(wrong).__name__}")
+        wrong = [value for value in values if not isinstance(value, kind) or isinstance(value, bool)]
+        if wrong:
+            raise InputError(f"tokenizer.ggml.{key} has an entry {_shown(wrong[0])} of type {type(wrong[0]).__name__}")
         return values
 
 
