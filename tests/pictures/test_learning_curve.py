@@ -63,6 +63,15 @@ def test_words_say_where_it_ended_and_what_knowing_nothing_costs():
     assert figure.axes[0].get_title(loc="left") == "a run" and "4 parameters" in words(figure)
 
 
+def test_a_model_that_others_trained_begins_far_below_ignorance():
+    """And the held-out text may be easier than the training text: every point is inside the axes."""
+    tuned = [Evaluated(0, 3.6, 1.8, None), *(step(n, 4.1) for n in range(1, 9)), Evaluated(8, 3.3, 1.65, 4.1)]
+    figure = learning_curve(tuned, "a tuned run", vocab_size=49_152)
+    low, high = figure.axes[0].get_ylim()
+    assert 2.9 < low < 3.3 < 4.1 < high < 4.5
+    assert not any("knowing nothing" in word for word in words(figure))
+
+
 def test_a_run_that_was_never_evaluated_has_one_axis():
     axes = learning_curve([step(1, 5.0), step(2, 4.0)], "a run").axes[0]
     assert not axes.child_axes and "held-out text, never trained on" not in lines(axes)

@@ -48,10 +48,11 @@ def learning_curve(events: Iterable[Event], title: str, subtitle: str = "", voca
     axes = figure.add_subplot()
     style(axes)
     draw_training(axes, steps)
+    axes.set_ylim(limits([event.loss for event in steps], [event.loss for event in evaluations]))
     if evaluations:
         draw_validation(axes, evaluations)
         add_bits_per_byte(axes, evaluations)
-    if vocab_size is not None:
+    if vocab_size is not None and math.log(vocab_size) < axes.get_ylim()[1]:  # a tuned model begins far below
         draw_ignorance(axes, vocab_size)
     axes.set_xlim(0, max(event.step for event in steps))
     axes.set_title(title, loc="left", fontsize=12.5, color=INK, fontweight="bold", pad=28 if subtitle else 12)
@@ -101,7 +102,13 @@ def draw_training(axes: Axes, steps: list[Stepped]) -> None:
     xs, losses = [event.step for event in steps], [event.loss for event in steps]
     axes.plot(xs, losses, color=TRAIN, linewidth=0.5, alpha=0.35)
     axes.plot(xs, smoothed(losses), color=TRAIN, linewidth=1.8, label="training text, smoothed")
-    axes.set_ylim(top=min(max(losses), RISE_ALLOWED * losses[0]) + 0.05 * losses[0])
+
+
+def limits(training: Sequence[float], validation: Sequence[float]) -> tuple[float, float]:
+    """The lowest and the highest loss that the axis reaches to."""
+    top = min(max([*training, *validation]), RISE_ALLOWED * training[0]) + 0.05 * training[0]
+    lowest = min([*training, *validation])
+    return lowest - 0.05 * (top - lowest), top
 
 
 def draw_validation(axes: Axes, evaluations: list[Evaluated]) -> None:
