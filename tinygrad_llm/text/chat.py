@@ -95,7 +95,7 @@ class ChatTemplate:
     ) -> str:
         _check_messages(messages)
         tokens = {"bos_token": self.bos, "eos_token": self.eos}
-        known = {name: token for name, token in tokens.items() if token is not None}
+        known: dict[str, Any] = {name: token for name, token in tokens.items() if token is not None}
         known |= {"messages": messages, "add_generation_prompt": add_generation_prompt, **variables}
         try:
             request = json.dumps({"source": self.source, "variables": known, "marks": marks})

@@ -114,7 +114,8 @@ COMPARING_FILTERS = {"select", "reject", "selectattr", "rejectattr", "replace", 
 def strings_to_compare(tree: jinja2.nodes.Template) -> set[jinja2.nodes.Node]:
     """The strings that are compared with others, looked for or cut off: those must stay what they are."""
     users: list[jinja2.nodes.Node] = [*tree.find_all((jinja2.nodes.Compare, jinja2.nodes.Test))]
-    for use in tree.find_all((jinja2.nodes.Call, jinja2.nodes.Filter)):
+    uses: Any = tree.find_all((jinja2.nodes.Call, jinja2.nodes.Filter))
+    for use in uses:
         if isinstance(use, jinja2.nodes.Filter):
             name = use.name if use.name in COMPARING_FILTERS else None
         else:
