@@ -19,7 +19,7 @@ import json
 import re
 import sys
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 
 import jinja2.ext
 import jinja2.nodes
@@ -33,7 +33,7 @@ LONGEST = 1 << 24  # characters of the result
 class Generation(jinja2.ext.Extension):
     """`{% generation %}` … `{% endgeneration %}`, around what the model wrote: for training. Here only its content."""
 
-    tags: ClassVar[set[str]] = {"generation"}
+    tags = {"generation"}  # noqa: RUF012
 
     def parse(self, parser: Any) -> jinja2.nodes.Node:
         line = next(parser.stream).lineno
