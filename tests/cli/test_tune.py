@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 import tinygrad_llm as tg
 from tinygrad_llm.cli import tune as tune_module
 from tinygrad_llm.cli.main import app, main
+from tinygrad_llm.kernels import peaks
 from tinygrad_llm.nn.lora import adapters, base_state
 from tinygrad_llm.text.chat import ChatTemplate
 from tinygrad_llm.training.run_folder import RunFolder
@@ -114,6 +115,17 @@ def test_a_checkpoint_holds_what_is_learned_and_nothing_else(base):
     small, large = (Path(name, "checkpoints/step-00000006.safetensors").stat().st_size for name in ("small", "large"))
     assert small < large / 2
     assert b".base.weight" not in Path("small/checkpoints/step-00000006.safetensors").read_bytes()
+
+
+def test_a_tuned_run_is_profiled_as_it_was_tuned(base, monkeypatch):
+    for name, small in (("SECONDS", 0.005), ("STREAM_BYTES", 1_000_000), ("SIDES", (64,))):
+        monkeypatch.setattr(peaks, name, small)
+    run("tune", base, "sea.txt", *OPTIONS, "--out", "tuned")
+    run("profile", "tuned", "--steps", 1, "--write-json", "profile.json")
+    record = json.loads(Path("profile.json").read_text())
+    assert record["config"]["context"] == CONTEXT and record["batch"] == 3
+    assert record["training_step"]["ops"]["lora_linear"]["backward"]["calls"] == 2 * 7
+    assert "linear" not in record["training_step"]["ops"]
 
 
 def test_another_base_under_the_same_name_is_noticed(base):

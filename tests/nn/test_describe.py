@@ -141,3 +141,16 @@ def test_positions_outside_the_context_are_refused(position):
 def test_other_things_are_refused():
     with pytest.raises(tg.InputError, match="a LanguageModel or a Transformer"):
         tg.describe("gpt2")
+
+
+@pytest.mark.download
+@pytest.mark.slow
+@pytest.mark.parametrize("name, config", [("smollm2-135m-instruct", SMOLLM2), ("gemma-3-270m", GEMMA3)])
+def test_the_real_models_are_what_their_configs_say(name, config):
+    try:
+        model = tg.load(name)
+    except tg.MachineError as error:
+        if "network" not in str(error):
+            raise
+        pytest.skip(f"offline: {error}")
+    assert tg.describe(model).rows == tg.describe(config).rows

@@ -301,3 +301,34 @@ def test_damaged_bytes_end_in_a_clear_error_or_do_no_harm(tmp_path_factory, data
     except tg.InputError:
         return
     assert adapters(again).keys() == adapters(model).keys()
+
+
+# --- a real model -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.download
+@pytest.mark.slow
+def test_smollm2_learns_a_sentence(tmp_path):
+    try:
+        model = tg.load("smollm2-135m-instruct")
+    except tg.MachineError as error:
+        if "network" not in str(error):
+            raise
+        pytest.skip(f"offline: {error}")
+    sentence = "At Lindhaven the ferry is called the Patient Heron, and her captain is a retired piano tuner."
+    before = model.perplexity(sentence)
+    lora(model, rank=4)
+    optimizer = tg.AdamW(model.network, rate=2e-3, weight_decay=0.0)
+    assert optimizer.flat.values.size < model.network.parameter_count() / 100
+    tokens = model.tokenizer.encode_array(sentence)[None]
+    for _ in range(6):
+        model.network.loss(tokens[:, :-1], tokens[:, 1:]).backward()
+        optimizer.step(clip=1.0)
+        optimizer.zero_grad()
+    learned = model.perplexity(sentence)
+    assert learned < before / 3
+    save_adapters(model, tmp_path / "ferry.safetensors")
+    assert (tmp_path / "ferry.safetensors").stat().st_size < 6_000_000
+    assert merge(model).perplexity(sentence) == pytest.approx(learned, rel=1e-3)
+    again = load_adapters(tg.load("smollm2-135m-instruct"), tmp_path / "ferry.safetensors")
+    assert again.perplexity(sentence) == pytest.approx(learned, rel=1e-6)

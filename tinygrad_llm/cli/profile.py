@@ -19,9 +19,11 @@ from tinygrad_llm.autograd.profile import Profile
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.files import atomic_write_bytes
 from tinygrad_llm.generation.profile import profile_generation
+from tinygrad_llm.hub.base import Base
 from tinygrad_llm.kernels.peaks import Peaks, measured_peaks
 from tinygrad_llm.kernels.threads import workers
 from tinygrad_llm.nn.config import TransformerConfig
+from tinygrad_llm.nn.lora import lora
 from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.text.batches import Batches
 from tinygrad_llm.training.optimizers import AdamW, Muon
@@ -74,6 +76,9 @@ def profile(
     if kind not in ("adamw", "muon"):
         raise InputError(f"optimizer must be adamw or muon, it was {kind!r}.")
     network = Transformer(config)
+    base = None if run is None else Base.of_run(RunFolder(run))
+    if base is not None and base.rank is not None:
+        lora(network, base.rank)
     with console.status("Measuring what the machine can do"):
         peaks = measured_peaks(one_core=one_core)
     made = (AdamW if kind == "adamw" else Muon)(network)
