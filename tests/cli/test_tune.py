@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 import tinygrad_llm as tg
 from tinygrad_llm.cli import tune as tune_module
 from tinygrad_llm.cli.main import app, main
+from tinygrad_llm.hub.models import lasting_name
 from tinygrad_llm.kernels import peaks
 from tinygrad_llm.nn.lora import adapters, base_state
 from tinygrad_llm.text.chat import ChatTemplate
@@ -107,6 +108,8 @@ def test_resumed_equals_uninterrupted(base, rank):
     for name in ("model.safetensors", *(["adapters.safetensors"] if rank else [])):
         assert Path("broken", name).read_bytes() == Path("whole", name).read_bytes()
     assert Path("whole/adapters.safetensors").exists() == bool(rank)
+    assert RunFolder("whole").source["base"]["name"] == str(Path(base).absolute())
+    assert lasting_name("smollm2-135m-instruct") == "smollm2-135m-instruct"
 
 
 def test_a_checkpoint_holds_what_is_learned_and_nothing_else(base):

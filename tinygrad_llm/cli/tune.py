@@ -35,7 +35,7 @@ from tinygrad_llm.cli.train import (
 )
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.hub.base import Base
-from tinygrad_llm.hub.models import load_pretrained
+from tinygrad_llm.hub.models import lasting_name, load_pretrained
 from tinygrad_llm.text.corpus import Corpus
 from tinygrad_llm.training.plan import available_memory, make_plan
 from tinygrad_llm.training.run_folder import RunFolder, check_free
@@ -123,7 +123,7 @@ def new_tuning(
         raise InputError(
             f"context must be at most {config.context}, as far as {name} looks; it was {settings.context}."
         )
-    base = Base.of(name, pretrained, rank)
+    base = Base.of(lasting_name(name), pretrained, rank)
     network = base.adapted(network, settings.seed)
     plan = replace(make_plan(config, settings, device=device, rank=rank), available=free)
     plan.check()

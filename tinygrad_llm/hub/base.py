@@ -11,7 +11,6 @@ Comes before: `pretrained`, `nn.lora`, `training.run_folder`. Comes after: `mode
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Self
 
 from tinygrad_llm.errors import InputError
@@ -28,7 +27,7 @@ ENTRY = "base"  # in a run's source
 
 @dataclass(frozen=True)
 class Base:
-    """name: as `tg.load` takes it; a path is absolute. fingerprint: of its weights. rank: of the adapters on all
+    """name: as `tg.load` takes it, from any folder. fingerprint: of its weights. rank: of the adapters on all
     matrices; None: all weights learn. The other fields are those of `Pretrained`."""
 
     name: str
@@ -40,9 +39,9 @@ class Base:
 
     @classmethod
     def of(cls, name: str, model: Pretrained, rank: int | None) -> Self:
-        """What to remember of `model`, which `name` stands for."""
+        """What to remember of `model`, which was loaded by this name."""
         return cls(
-            str(Path(name).absolute()) if Path(name).exists() else name,
+            name,
             fingerprint(model.network),
             rank,
             model.chat_template,

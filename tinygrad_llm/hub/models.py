@@ -55,6 +55,11 @@ def load_pretrained(name: str | Path) -> Pretrained:
     return load_gguf(path)
 
 
+def lasting_name(name: str) -> str:
+    """The name under which the same model is found from any folder: a path becomes absolute."""
+    return str(Path(name).absolute()) if name not in MODELS and Path(name).exists() else name
+
+
 def _load_folder(path: Path) -> Pretrained:
     files = list(path.glob("*.gguf"))
     if is_run(path) or (not files and not is_hugging_face_folder(path)):

@@ -31,25 +31,35 @@ def column_sums(parts):
 # --- linear ---------------------------------------------------------------------------------------------------
 
 
-MANY_WEIGHTS = 4_000_000  # from here on, a second core reads a single vector's weights sooner than it wakes up late
+FEW_VECTORS = 2  # up to here, dot products are faster than OpenBLAS's product, which first copies the weights
+MANY_WEIGHTS = 4_000_000  # from here on, a second core is worth waking for so few vectors
+NEAR_WEIGHTS = 64_000  # so many stay in the cache from one vector to the next
 
 
 def linear_forward(x, weight, bias=None):
     rows = as_rows(x)  # (N, I)
-    y = rows @ weight.T if len(rows) > 1 else one_vector(rows, weight)  # (N, O)
+    y = few_vectors(rows, weight) if 0 < len(rows) <= FEW_VECTORS else rows @ weight.T  # (N, O)
     if bias is not None:
         over_rows(lambda a, b: np.add(y[a:b], bias, out=y[a:b]), len(y), y.strides[0])
     return y.reshape(*x.shape[:-1], weight.shape[0]), None
 
 
-def one_vector(row, weight):
-    """row @ weight.T for a single row, (1, I) -> (1, O), as one dot product per output.
+def few_vectors(rows, weight):
+    """rows @ weight.T for a few rows, (N, I) -> (N, O), as one dot product per output.
 
     Reading the weights is all that this costs, and NumPy's dot products read them up to twice as fast as OpenBLAS's
-    product of matrix and vector.
+    products do.
     """
-    y = np.empty((1, len(weight)), np.result_type(row, weight))
-    share_out(lambda a, b: np.vecdot(weight[a:b], row, out=y[0, a:b]), len(weight), weight.size >= MANY_WEIGHTS)
+    y = np.empty((len(rows), len(weight)), np.result_type(rows, weight))
+    block = len(weight) if len(rows) == 1 else max(1, NEAR_WEIGHTS // max(1, weight.shape[1]))
+
+    def stretch(first, last):
+        for a in range(first, last, block):
+            b = min(a + block, last)
+            for i, row in enumerate(rows):
+                np.vecdot(weight[a:b], row, out=y[i, a:b])
+
+    share_out(stretch, len(weight), weight.size >= MANY_WEIGHTS)
     return y
 
 
