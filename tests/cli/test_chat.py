@@ -187,7 +187,7 @@ class Terminal:
             self.type(pressing)
             left = deadline - time.monotonic()
             there_is_more, _, _ = select.select([self.keyboard], [], [], min(left, 2.0) if pressing else left)
-            assert there_is_more or pressing and left > 0.0, f"waiting for {text!r}, there was {self.shown!r}"
+            assert there_is_more or (pressing and left > 0.0), f"waiting for {text!r}, there was {self.shown!r}"
             if there_is_more:
                 self.shown += os.read(self.keyboard, 4096).decode()
         before, self.shown = self.shown.split(text, 1)
