@@ -3,8 +3,10 @@
 1. Large arrays come and go in every step. By default the allocator returns each to the system, and the next one is
    paid for page by page; told to keep them (glibc's mallopt), element-wise work takes about half the time.
 2. OpenBLAS's threads wait for their next product by spinning, for tens of milliseconds, on the cores that our own
-   threads (`kernels.threads`) want in between. A short timeout sends them to sleep. OpenBLAS reads it when NumPy is
-   loaded: in a program that imported NumPy before tinygrad_llm it has no effect, and training is up to a fifth slower.
+   threads (`kernels.threads`) want in between. A timeout of half a millisecond sends them to sleep before they are in
+   the way, but not between two products of a model that writes: to wake them again would cost more than a small product
+   takes. OpenBLAS reads it when NumPy is loaded: in a program that imported NumPy before tinygrad_llm it has no effect,
+   and training is up to a fifth slower.
 """
 
 import ctypes
@@ -25,5 +27,5 @@ def keep_freed_memory() -> None:
         libc.mallopt(M_TRIM_THRESHOLD, 2 * KEEP_BELOW - 1)
 
 
-os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # 2^4 clock ticks: asleep at once
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "20")  # 2^20 clock ticks
 keep_freed_memory()

@@ -31,36 +31,13 @@ def column_sums(parts):
 # --- linear ---------------------------------------------------------------------------------------------------
 
 
-FEW_VECTORS = 2  # up to here, dot products are faster than OpenBLAS's product, which first copies the weights
-MANY_WEIGHTS = 4_000_000  # from here on, a second core is worth waking for so few vectors
-NEAR_WEIGHTS = 64_000  # so many stay in the cache from one vector to the next
-
-
 def linear_forward(x, weight, bias=None):
     rows = as_rows(x)  # (N, I)
-    y = few_vectors(rows, weight) if 0 < len(rows) <= FEW_VECTORS else rows @ weight.T  # (N, O)
+    # A single vector as matrix · vector: OpenBLAS's product of matrices would copy the weights first, to reuse them.
+    y = weight.dot(rows[0])[None] if len(rows) == 1 else rows @ weight.T  # (N, O)
     if bias is not None:
         over_rows(lambda a, b: np.add(y[a:b], bias, out=y[a:b]), len(y), y.strides[0])
     return y.reshape(*x.shape[:-1], weight.shape[0]), None
-
-
-def few_vectors(rows, weight):
-    """rows @ weight.T for a few rows, (N, I) -> (N, O), as one dot product per output.
-
-    Reading the weights is all that this costs, and NumPy's dot products read them up to twice as fast as OpenBLAS's
-    products do.
-    """
-    y = np.empty((len(rows), len(weight)), np.result_type(rows, weight))
-    block = len(weight) if len(rows) == 1 else max(1, NEAR_WEIGHTS // max(1, weight.shape[1]))
-
-    def stretch(first, last):
-        for a in range(first, last, block):
-            b = min(a + block, last)
-            for i, row in enumerate(rows):
-                np.vecdot(weight[a:b], row, out=y[i, a:b])
-
-    share_out(stretch, len(weight), weight.size >= MANY_WEIGHTS)
-    return y
 
 
 def linear_backward(g, saved, x, weight, bias=None, *, places=(None, None, None)):
@@ -576,13 +553,13 @@ def attention_value(q, k, v, *, scale=None, window=None, softcap=None, starts=No
     batch, keys, kv_heads, width = k.shape
     first = 0 if window is None else max(0, keys - window)  # of the keys that the query looks at
     k4, v4 = k[:, first:].swapaxes(1, 2), v[:, first:].swapaxes(1, 2)  # (B, K, s, D)
-    scores = q.reshape(batch, kv_heads, -1, width) @ transposed(k4)  # (B, K, H/K, s)
+    scores = np.matvec(k4[:, :, None], q.reshape(batch, kv_heads, -1, width))  # (B, K, H/K, s)
     scores *= 1.0 / math.sqrt(width) if scale is None else scale
     cap_softly(scores, softcap)
     if starts is not None:
         np.copyto(scores, -np.inf, where=np.arange(first, keys) < starts[:, None, None, None])
     softmax_rows(scores)
-    return (scores @ v4).reshape(batch, 1, q.shape[2], v.shape[3])
+    return np.vecmat(scores, v4[:, :, None]).reshape(batch, 1, q.shape[2], v.shape[3])
 
 
 def attention_backward(g, saved, q, k, v, *, scale=None, window=None, softcap=None, starts=None):
