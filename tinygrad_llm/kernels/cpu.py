@@ -127,22 +127,22 @@ def gelu_forward(x):
 
 
 def gelu_block(x, out):
-    """out = ½ x (1 + t), t = tanh(√(2/π) (x + 0.044715 x³))."""
+    """out = ½ x (1 + tanh u) = x / (1 + e^(-2u)), u = √(2/π) (x + 0.044715 x³): an exponential costs half a tanh."""
     np.multiply(x, x, out=out)
-    out *= GELU_SLOPE * GELU_CUBIC
-    out += GELU_SLOPE
+    out *= -2.0 * GELU_SLOPE * GELU_CUBIC
+    out -= 2.0 * GELU_SLOPE
     out *= x
-    np.tanh(out, out=out)
+    with np.errstate(over="ignore"):  # e^(-2u) may be infinite, and gelu(x) then is 0
+        np.exp(out, out=out)
     out += 1.0
-    out *= x
-    out *= 0.5
+    np.divide(x, out, out=out)
 
 
 def gelu_slope_block(x, y, out):
     """out = d gelu / dx = ½ (1 + t) + ½ x (1 - t²) · √(2/π) (1 + 3 · 0.044715 x²).
 
-    y: gelu(x), from which t is read back, because a division costs a tenth of a tanh: ½ (1 + t) = y / x =: h, and so
-    ½ (1 - t²) = 2 h (1 - h). At x = 0, h is ½.
+    t = tanh u is read back from y = gelu(x), because a division costs a tenth of a tanh: ½ (1 + t) = y / x =: h, and
+    so ½ (1 - t²) = 2 h (1 - h). At x = 0, h is ½.
     """
     with np.errstate(invalid="ignore"):  # 0 / 0
         h = y / x
@@ -172,11 +172,12 @@ gelu = FastPair(gelu_forward, gelu_backward)
 
 
 def logistic(x, out):
-    """out = 1 / (1 + e^-x) = (1 + tanh(x/2)) / 2."""
-    np.multiply(x, 0.5, out=out)
-    np.tanh(out, out=out)
+    """out = 1 / (1 + e^-x)."""
+    np.negative(x, out=out)
+    with np.errstate(over="ignore"):  # e^-x may be infinite, and the result then is 0
+        np.exp(out, out=out)
     out += 1.0
-    out *= 0.5
+    np.reciprocal(out, out=out)
 
 
 def silu_gate_forward(gate, up):
