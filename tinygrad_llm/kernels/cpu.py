@@ -435,7 +435,7 @@ rotate = FastPair(rotate_forward, rotate_backward)
 
 # --- attention ------------------------------------------------------------------------------------------------
 
-QUERY_BLOCK = 128  # queries handled together: keys after the last of them are never looked at
+QUERY_BLOCK = 64  # queries handled together: keys after the last of them are never looked at
 
 
 def query_blocks(length, past, window, dtype):
@@ -530,9 +530,9 @@ def attention_forward(q, k, v, *, scale=None, window=None, softcap=None, starts=
 
     def stretch(first, last):
         for b, h in work[first:last]:
+            scaled = q5[b, h] * scale  # (b, h, H/K, T, D)
             for rows, columns, mask in plan:
-                scores = k5[b, h, :, columns] @ transposed(q5[b, h, :, rows])  # (b, h, H/K, s, t)
-                scores *= scale
+                scores = k5[b, h, :, columns] @ transposed(scaled[:, :, :, rows])  # (b, h, H/K, s, t)
                 cap_softly(scores, softcap)
                 ordinary = is_ordinary(scores)
                 hide(scores, mask)
@@ -575,10 +575,10 @@ def attention_backward(g, saved, q, k, v, *, scale=None, window=None, softcap=No
 
     def stretch(first, last):
         for b, h in work[first:last]:
+            scaled = q5[b, h] * scale  # (b, h, H/K, T, D)
             for rows, columns, mask in plan:
                 here, there = (b, h, slice(None), rows), (b, h, slice(None), columns)
-                weights = k5[there] @ transposed(q5[here])  # (b, h, H/K, s, t)
-                weights *= scale
+                weights = k5[there] @ transposed(scaled[:, :, :, rows])  # (b, h, H/K, s, t)
                 cap_softly(weights, softcap)
                 slope = None if softcap is None else 1.0 - np.square(weights * (1.0 / softcap))  # of the cap
                 hide(weights, mask)
@@ -588,13 +588,13 @@ def attention_backward(g, saved, q, k, v, *, scale=None, window=None, softcap=No
                 np.exp(weights, out=weights)  # the attention weights again
                 dv5[there] += over_group(weights @ g5[here])
                 d_scores = v5[there] @ transposed(g5[here])  # (b, h, H/K, s, t)
-                d_scores -= np.einsum("bhgtd,bhgtd->bhgt", g5[here], out5[here])[..., None, :]
+                d_scores -= np.vecdot(g5[here], out5[here])[..., None, :]
                 d_scores *= weights
-                d_scores *= scale
                 if slope is not None:
                     d_scores *= slope
-                dk5[there] += over_group(d_scores @ q5[here])
+                dk5[there] += over_group(d_scores @ scaled[:, :, :, rows])
                 np.matmul(transposed(d_scores), k5[there], out=dq5[here])
+            dq5[b, h] *= scale
 
     share_out(stretch, len(work), parallel=worth_threads(q, keys), one_blas_thread_each=True)
     return dq, dk, dv
