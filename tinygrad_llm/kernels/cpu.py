@@ -396,33 +396,27 @@ rms_norm = FastPair(rms_norm_forward, rms_norm_backward, rms_norm_value)
 
 
 def rotate_forward(x, cos, sin):
-    """x: (B, T, H, D); cos, sin: (T, D/2) or (B, T, D/2)."""
-    batch, length, heads, width = x.shape
-    y = np.empty(x.shape, x.dtype)
-    if x.size < 65_536:
-        turn(x, cos, sin, out=y)
-        return y, None
-    block = max(1, 200_000 // (4 * heads * width * x.itemsize))  # positions
+    """x: (B, T, H, D); cos, sin: (T, D/2) or (B, T, D/2).
+
+    With x = [a, b], the result [a cos - b sin, b cos + a sin] is x · [cos, cos] + [b, a] · [-sin, sin]: NumPy is three
+    times faster on whole rows than on halves of rows.
+    """
+    cos, sin = np.concatenate([cos, cos], axis=-1), np.concatenate([-sin, sin], axis=-1)  # (T, D) or (B, T, D)
+    y = np.empty(x.shape, np.result_type(x, cos))
 
     def stretch(first, last):
-        for i in range(first, last):
-            for t in range(0, length, block):
-                here = slice(t, t + block)
-                c, s = (angles[here] if angles.ndim == 2 else angles[i, here] for angles in (cos, sin))
-                turn(x[i, here], c, s, out=y[i, here])
+        here = slice(first, last)
+        c, s = (angles[..., None, :] if angles.ndim == 2 else angles[here, :, None] for angles in (cos, sin))
+        np.multiply(x[here], c, out=y[here])
+        y[here] += halves_exchanged(x[here]) * s
 
-    share_out(stretch, batch)
+    share_out(stretch, len(x), parallel=x.nbytes >= SMALL_BYTES)
     return y, None
 
 
-def turn(x, cos, sin, out):
-    """out = each pair (i, i + D/2) of x turned. x: (..., T, H, D); cos, sin: (..., T, D/2)."""
-    half = x.shape[-1] // 2
-    a, b, c, s = x[..., :half], x[..., half:], cos[..., None, :], sin[..., None, :]
-    np.multiply(a, c, out=out[..., :half])
-    out[..., :half] -= b * s
-    np.multiply(b, c, out=out[..., half:])
-    out[..., half:] += a * s
+def halves_exchanged(x):
+    """[b, a] for x = [a, b] along the last axis."""
+    return x.reshape(*x.shape[:-1], 2, x.shape[-1] // 2)[..., ::-1, :].reshape(x.shape)
 
 
 def rotate_backward(g, saved, x, cos, sin):
@@ -526,22 +520,22 @@ def attention_forward(q, k, v, *, scale=None, window=None, softcap=None, starts=
     log_sums = np.empty((*q5.shape[:3], 1, q5.shape[3]), q.dtype)  # of each query's exp(scores): for the backward
     past = keys - q.shape[1]
     plan = list(query_blocks(q.shape[1], past, window, q.dtype))
-    work = pieces(batch, kv_heads, bytes_per_head=q5.shape[2] * min(q.shape[1], QUERY_BLOCK) * keys * q.itemsize)
+    parts = pieces(batch, kv_heads, bytes_per_head=q5.shape[2] * min(q.shape[1], QUERY_BLOCK) * keys * q.itemsize)
+    work = [(*part, *block) for part in parts for block in plan]
+    work = work[::2] + work[1::2]  # late blocks have more keys: so both halves have as many of them
 
     def stretch(first, last):
-        for b, h in work[first:last]:
-            scaled = q5[b, h] * scale  # (b, h, H/K, T, D)
-            for rows, columns, mask in plan:
-                scores = k5[b, h, :, columns] @ transposed(scaled[:, :, :, rows])  # (b, h, H/K, s, t)
-                cap_softly(scores, softcap)
-                ordinary = is_ordinary(scores)
-                hide(scores, mask)
-                if starts is not None:
-                    hide_padding(scores, starts[b], columns, slice(past + rows.start, past + rows.stop))
-                shift = exponentials(scores, ordinary)
-                total = np.ones((1, scores.shape[-2]), scores.dtype) @ scores  # (b, h, H/K, 1, t): the sum over keys
-                np.divide(transposed(scores) @ v5[b, h, :, columns], transposed(total), out=out5[b, h, :, rows])
-                np.add(np.log(total, out=total), shift, out=log_sums[b, h, :, :, rows])
+        for b, h, rows, columns, mask in work[first:last]:
+            scores = k5[b, h, :, columns] @ transposed(q5[b, h, :, rows] * scale)  # (b, h, H/K, s, t)
+            cap_softly(scores, softcap)
+            ordinary = is_ordinary(scores)
+            hide(scores, mask)
+            if starts is not None:
+                hide_padding(scores, starts[b], columns, slice(past + rows.start, past + rows.stop))
+            shift = exponentials(scores, ordinary)
+            total = np.ones((1, scores.shape[-2]), scores.dtype) @ scores  # (b, h, H/K, 1, t): the sum over keys
+            np.divide(transposed(scores) @ v5[b, h, :, columns], transposed(total), out=out5[b, h, :, rows])
+            np.add(np.log(total, out=total), shift, out=log_sums[b, h, :, :, rows])
 
     share_out(stretch, len(work), parallel=worth_threads(q, keys), one_blas_thread_each=True)
     return out, (out, log_sums)
