@@ -459,9 +459,12 @@ def transposed(x):
     return x.swapaxes(-1, -2)
 
 
-def pieces(batch, kv_heads, bytes_per_head):
-    """(examples, key-value heads) of each piece of work, as slices: as many as fit the cache, one per core at least."""
-    fitting = max(1, min(BLOCK_BYTES // max(1, bytes_per_head), batch * kv_heads // workers.cores))
+def pieces(batch, kv_heads, bytes_per_head, parts=1):
+    """(examples, key-value heads) of each piece of work, as slices: as many as fit the cache.
+
+    At least one piece per core, or fewer if each is done in several `parts`.
+    """
+    fitting = max(1, min(BLOCK_BYTES // max(1, bytes_per_head), parts * batch * kv_heads // workers.cores))
     heads, examples = min(fitting, kv_heads), max(1, fitting // kv_heads)
     return [
         (slice(b, b + examples), slice(h, h + heads))
@@ -520,8 +523,8 @@ def attention_forward(q, k, v, *, scale=None, window=None, softcap=None, starts=
     log_sums = np.empty((*q5.shape[:3], 1, q5.shape[3]), q.dtype)  # of each query's exp(scores): for the backward
     past = keys - q.shape[1]
     plan = list(query_blocks(q.shape[1], past, window, q.dtype))
-    parts = pieces(batch, kv_heads, bytes_per_head=q5.shape[2] * min(q.shape[1], QUERY_BLOCK) * keys * q.itemsize)
-    work = [(*part, *block) for part in parts for block in plan]
+    bytes_per_head = q5.shape[2] * min(q.shape[1], QUERY_BLOCK) * keys * q.itemsize
+    work = [(*piece, *block) for piece in pieces(batch, kv_heads, bytes_per_head, len(plan)) for block in plan]
     work = work[::2] + work[1::2]  # late blocks have more keys: so both halves have as many of them
 
     def stretch(first, last):
