@@ -1,9 +1,11 @@
-"""The README's program from scratch runs as it is printed, and the model it trains has learned something."""
+"""The README's programs run as they are printed, and do what they say."""
 
 import re
 from pathlib import Path
 
 import pytest
+
+from tinygrad_llm.errors import MachineError
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -18,6 +20,23 @@ def test_the_program_about_the_tensor(tmp_path, monkeypatch, capsys):
     exec(compile(program, "README.md", "exec"), {})
     assert "-0.72686" in capsys.readouterr().out  # the second derivative of tanh at 0.5
     assert (tmp_path / "graph.html").stat().st_size > 1000
+
+
+@pytest.mark.download
+@pytest.mark.slow
+def test_the_program_with_a_real_model(capsys):
+    program = next(block for block in python_blocks() if "ChatSession" in block)
+    variables = {}
+    try:
+        exec(compile(program, "README.md", "exec"), variables)
+    except MachineError as error:
+        if "network" not in str(error):
+            raise
+        pytest.skip(f"offline: {error}")
+    shown = capsys.readouterr().out
+    assert shown.startswith(" Paris.\n") and shown.endswith("The capital of France is Paris.\n")
+    learned = {name: p for name, p in variables["model"].network.parameters().items() if p.requires_grad}
+    assert learned and all(name.endswith((".A", ".B")) and p.grad is not None for name, p in learned.items())
 
 
 def test_the_program_from_scratch(tmp_path, monkeypatch, capsys):
