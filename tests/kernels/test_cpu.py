@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from tinygrad_llm import Tensor, no_grad, plain
 from tinygrad_llm.autograd.modes import Watcher, watching
-from tinygrad_llm.kernels import cpu, threads
+from tinygrad_llm.kernels import threads
+from tinygrad_llm.kernels.cpu import causal_attention, probabilities
 from tinygrad_llm.nn import functional as F
 
 
@@ -45,8 +46,8 @@ def test_attention(batch, length, past, kv_heads, group, scale, window, query_bl
     q = normal(batch, length, kv_heads * group, 4, scale=scale)
     k, v = normal(batch, past + length, kv_heads, 4, seed=1), normal(batch, past + length, kv_heads, 4, seed=2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cpu, "QUERY_BLOCK", query_block)
-        patch.setattr(cpu, "SMALL_BYTES", 0)
+        patch.setattr(causal_attention, "QUERY_BLOCK", query_block)
+        patch.setattr(causal_attention, "SMALL_BYTES", 0)
         starts = None if starts is None else np.minimum(starts[:batch], past + length - 1)
         assert_fast_is_plain(F.attention, q, k, v, window=window, softcap=softcap, starts=starts)
 
@@ -90,7 +91,7 @@ def test_loss_without_gradients_in_pieces(monkeypatch):
     x, w = normal(4, 9, 6), normal(11, 6)
     targets = np.random.default_rng(0).integers(-1, 11, (4, 9))
     whole = F.projected_loss(Tensor(x, requires_grad=True), Tensor(w), targets).item()
-    monkeypatch.setattr(cpu, "LOGITS_BYTES", 500)
+    monkeypatch.setattr(probabilities, "LOGITS_BYTES", 500)
     with no_grad():
         assert F.projected_loss(Tensor(x), Tensor(w), targets).item() == pytest.approx(whole, rel=1e-12)
 

@@ -16,6 +16,7 @@ Left out on purpose: systems other than Linux, where each op is shared among thr
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mmap
 import os
@@ -191,7 +192,8 @@ def end(helpers: list[subprocess.Popen[bytes]], memory: int) -> None:
     for helper in helpers:
         for pipe in (helper.stdin, helper.stdout):
             if pipe is not None:
-                pipe.close()
+                with contextlib.suppress(BrokenPipeError):  # something was still to be told to a helper that died
+                    pipe.close()
         helper.wait()
     os.close(memory)
 

@@ -1,0 +1,125 @@
+"""Softmax; cross-entropy, alone and together with the projection to logits before it."""
+
+import numpy as np
+
+from tinygrad_llm.kernels.cpu.products import product_in_place
+from tinygrad_llm.kernels.cpu.rows import as_rows
+from tinygrad_llm.kernels.pair import FastPair
+from tinygrad_llm.kernels.threads import over_rows
+
+
+def softmax_rows(x):
+    """Each row of x becomes its softmax, in place."""
+    x -= x.max(axis=-1, keepdims=True)
+    np.exp(x, out=x)
+    x /= x.sum(axis=-1, keepdims=True)
+
+
+def softmax_forward(x):
+    y = np.array(x, order="C")
+    rows = y.reshape(-1, y.shape[-1])
+    over_rows(lambda a, b: softmax_rows(rows[a:b]), len(rows), rows.strides[0])
+    return y, y
+
+
+def softmax_backward(g, y, x):
+    rows, g_rows = as_rows(y), as_rows(g)
+    dx = np.empty_like(rows)
+
+    def block(a, b):
+        yb, db = rows[a:b], dx[a:b]
+        np.multiply(g_rows[a:b], yb, out=db)
+        db -= yb * db.sum(axis=-1, keepdims=True)
+
+    over_rows(block, len(rows), 4 * rows.strides[0])
+    return (dx.reshape(x.shape),)
+
+
+softmax = FastPair(softmax_forward, softmax_backward)
+
+
+def cross_entropy_forward(logits, targets):
+    rows, wanted = as_rows(logits), targets.reshape(-1)
+    losses = np.empty(len(rows), rows.dtype)
+    log_sums = np.empty((len(rows), 1), rows.dtype)
+
+    def block(a, b):
+        largest = rows[a:b].max(axis=-1, keepdims=True)
+        total = np.exp(rows[a:b] - largest).sum(axis=-1, keepdims=True)
+        np.add(np.log(total, out=total), largest, out=log_sums[a:b])
+        here = wanted[a:b]
+        losses[a:b] = np.where(here >= 0, log_sums[a:b, 0] - rows[np.arange(a, b), here], 0)
+
+    over_rows(block, len(rows), 2 * rows.strides[0])
+    return losses.reshape(targets.shape), log_sums
+
+
+def cross_entropy_backward(g, log_sums, logits, targets):
+    rows, wanted, g_rows = as_rows(logits), targets.reshape(-1), g.reshape(-1)
+    d_logits = np.empty_like(rows)
+
+    def block(a, b):
+        db = d_logits[a:b]
+        np.subtract(rows[a:b], log_sums[a:b], out=db)
+        softmax_minus_one_hot(db, wanted[a:b], g_rows[a:b])
+
+    over_rows(block, len(rows), 2 * rows.strides[0])
+    return d_logits.reshape(logits.shape), None
+
+
+def softmax_minus_one_hot(log_probabilities, targets, g):
+    """In place: (probabilities - one_hot(target)) · g for each row, 0 where the target is negative."""
+    np.exp(log_probabilities, out=log_probabilities)
+    log_probabilities[np.arange(len(targets)), targets] -= 1.0
+    log_probabilities *= np.where(targets >= 0, g, 0)[:, None]
+
+
+token_losses = FastPair(cross_entropy_forward, cross_entropy_backward)
+
+
+LOGITS_BYTES = 32_000_000  # when only the loss is wanted, logits are made for this much at a time
+
+
+def projected_loss_forward(x, weight, targets):
+    """The logits are made once and turned, in place, into their own gradient: softmax - one_hot."""
+    rows, wanted = as_rows(x), targets.reshape(-1)
+    logits = rows @ weight.T  # (N, V)
+    losses = np.empty(len(rows), rows.dtype)
+
+    def block(a, b):
+        losses[a:b] = losses_and_gradients(logits[a:b], wanted[a:b])
+
+    over_rows(block, len(rows), logits.strides[0])
+    return losses.sum(), logits
+
+
+def projected_loss_value(x, weight, targets):
+    rows, wanted = as_rows(x), targets.reshape(-1)
+    losses = np.empty(len(rows), rows.dtype)
+    step = max(1, LOGITS_BYTES // (weight.shape[0] * rows.itemsize))
+    for start in range(0, len(rows), step):
+        here = slice(start, start + step)
+        losses[here] = losses_and_gradients(rows[here] @ weight.T, wanted[here])
+    return losses.sum()
+
+
+def losses_and_gradients(logits, targets):
+    """-log p(target) of each row, 0 where the target is negative; the logits become softmax - one_hot(target)."""
+    places, counts = (np.arange(len(targets)), targets), (targets >= 0).astype(logits.dtype)
+    logits -= logits.max(axis=-1, keepdims=True)
+    chosen = logits[places]
+    np.exp(logits, out=logits)
+    total = logits @ np.ones(logits.shape[-1], logits.dtype)
+    logits *= (counts / total)[:, None]
+    logits[places] -= counts
+    return (np.log(total) - chosen) * counts
+
+
+def projected_loss_backward(g, d_logits, x, weight, targets, *, places=(None, None, None)):
+    rows = as_rows(x)
+    dx = d_logits @ weight
+    dx *= g
+    return dx.reshape(x.shape), product_in_place(d_logits.T, rows * g, places[1]), None
+
+
+projected_loss = FastPair(projected_loss_forward, projected_loss_backward, projected_loss_value, adds_in_place=True)

@@ -1,0 +1,69 @@
+"""Linear layers, alone and with an adapter beside them."""
+
+import numpy as np
+
+from tinygrad_llm.kernels.cpu.rows import as_rows, column_sum
+from tinygrad_llm.kernels.pair import NOWHERE, FastPair
+from tinygrad_llm.kernels.threads import blocks, over_rows
+
+
+def linear_forward(x, weight, bias=None):
+    rows = as_rows(x)  # (N, I)
+    # A single vector as matrix · vector: OpenBLAS's product of matrices would copy the weights first, to reuse them.
+    y = weight.dot(rows[0])[None] if len(rows) == 1 else rows @ weight.T  # (N, O)
+    if bias is not None:
+        over_rows(lambda a, b: np.add(y[a:b], bias, out=y[a:b]), len(y), y.strides[0])
+    return y.reshape(*x.shape[:-1], weight.shape[0]), None
+
+
+def linear_backward(g, saved, x, weight, bias=None, *, places=(None, None, None)):
+    g_rows, rows = as_rows(g), as_rows(x)  # (N, O), (N, I)
+    dx = None if places[0] is NOWHERE else (g_rows @ weight).reshape(x.shape)
+    d_bias = None if bias is None else column_sum(g_rows)
+    return dx, product_in_place(g_rows.T, rows, places[1]), d_bias
+
+
+def product_in_place(x, y, place):
+    """x @ y, computed where the gradient is collected, if nothing is there yet; None if nobody asks for it."""
+    if place is NOWHERE:
+        return None
+    fits = place is not None and place.is_empty and place.array.dtype == x.dtype == y.dtype
+    return np.matmul(x, y, out=place.array) if fits else x @ y
+
+
+linear = FastPair(linear_forward, linear_backward, adds_in_place=True)
+
+
+def lora_linear_forward(x, weight, A, B, bias=None, *, scale):
+    """What is kept for the backward pass is only what comes between A and B, (N, r)."""
+    rows = as_rows(x)  # (N, I)
+    y, _ = linear_forward(rows, weight, bias)  # (N, O)
+    inner = rows @ A.T  # (N, r)
+    inner *= scale
+    add_product(inner, B.T, y)
+    return y.reshape(*x.shape[:-1], weight.shape[0]), inner
+
+
+def lora_linear_backward(g, inner, x, weight, A, B, bias=None, *, scale, places=(None, None, None, None)):
+    g_rows, rows = as_rows(g), as_rows(x)  # (N, O), (N, I)
+    g_inner = g_rows @ B  # (N, r)
+    g_inner *= scale
+    dx = None
+    if places[0] is not NOWHERE:
+        dx = g_rows @ weight
+        add_product(g_inner, A, dx)
+        dx = dx.reshape(x.shape)
+    products = [(g_rows, rows), (g_inner, rows), (g_rows, inner)]  # of the weight, A and B
+    gradients = [product_in_place(a.T, b, place) for (a, b), place in zip(products, places[1:], strict=False)]
+    return dx, *gradients, None if bias is None else column_sum(g_rows)
+
+
+def add_product(x, y, out):
+    """out += x @ y, a block of rows at a time: the product stays in the cache."""
+    step = blocks(len(out), out.strides[0])
+    for start in range(0, len(out), step):
+        here = slice(start, start + step)
+        out[here] += x[here] @ y
+
+
+lora_linear = FastPair(lora_linear_forward, lora_linear_backward, adds_in_place=True)

@@ -1,0 +1,26 @@
+"""Arrays as rows, and sums over them: what the fast pairs share."""
+
+import math
+
+import numpy as np
+
+
+def as_rows(x):
+    """x as (rows, C), without copying where possible; a single number is one row of one."""
+    x = np.ascontiguousarray(x)
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def row_means(rows):
+    """The mean of each row, (n, 1). As a product with a vector: several times faster than NumPy's own short sums."""
+    return (rows @ np.full(rows.shape[-1], 1.0 / rows.shape[-1], rows.dtype))[:, None]
+
+
+def column_sum(rows):
+    """The sum over rows, (C,), as a product with a vector of ones."""
+    return np.ones(len(rows), rows.dtype) @ rows
+
+
+def column_sums(parts):
+    """The sum of the partial results that the blocks left in a dictionary keyed by their first row."""
+    return sum(parts[start] for start in sorted(parts))
