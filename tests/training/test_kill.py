@@ -22,7 +22,8 @@ import sys
 import numpy as np
 from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.text.batches import validation_windows
-from tinygrad_llm.training import RunFolder, Trainer
+from tinygrad_llm.training.run_folder import RunFolder
+from tinygrad_llm.training.trainer import Trainer
 
 run = RunFolder(sys.argv[1])
 tokens, lengths = np.load(sys.argv[2]), np.load(sys.argv[3])

@@ -22,13 +22,9 @@ import os
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.console import Console, Group
-from rich.panel import Panel
-from rich.syntax import Syntax
-from rich.text import Text
 
 from tinygrad_llm.autograd.engine import first_gradient, pull_back
 from tinygrad_llm.autograd.graph import Graph
@@ -38,6 +34,9 @@ from tinygrad_llm.autograd.names import variables
 from tinygrad_llm.autograd.primitive import Fused, Node
 from tinygrad_llm.autograd.tensor import Tensor, raw
 from tinygrad_llm.backend import to_numpy
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 HEIGHT = 620.0  # of the graph beside a step in a notebook, in pixels
 PLAIN = "white-space:pre-wrap;font:12px/1.45 monospace"
@@ -144,6 +143,8 @@ class Walk:
 
     def explore(self, read: Callable[[str], str] = input, console: Console | None = None) -> None:
         """Walk in a terminal: Enter goes forwards, b back, q ends."""
+        from rich.console import Console
+
         console = console or Console()
         console.print(self)
         while (answer := read("[Enter] forward   [b] back   [q] quit: ").strip().lower()) != "q":
@@ -159,6 +160,11 @@ class Walk:
         return f"before step 1 of {len(self)}: {seed}; .forward() takes a step"
 
     def __rich__(self) -> Any:
+        from rich.console import Group  # here, because it takes long to import, and few programs step
+        from rich.panel import Panel
+        from rich.syntax import Syntax
+        from rich.text import Text
+
         if self.step is None:
             return Panel(Text(self.start()), title="steps")
         before, rule, after = parts(self.step, self)
