@@ -10,7 +10,7 @@ import pytest
 import tinygrad_llm as tg
 from tinygrad_llm import chat_session
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.generation import Chain, Temperature, draws
+from tinygrad_llm.generation import Chain, Temperature, draws, generate
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.text.chat import ChatTemplate
 
@@ -81,6 +81,7 @@ def read(monkeypatch):
         return hidden(self, ids, **options)
 
     monkeypatch.setattr(tg.Transformer, "hidden", watched)
+    monkeypatch.setattr(generate, "one_token_hidden", lambda *_: None)  # the short path, which would not be seen
     return lengths
 
 
