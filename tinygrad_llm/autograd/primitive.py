@@ -219,18 +219,20 @@ class Fused:
         return self.pairs.get(array_module(array).__name__) if mode.fast else None
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        pair = self.fast_pair(raw(inputs[0]))
+        arrays, has_tensor = [], False
+        for x in inputs:
+            if isinstance(x, Tensor):
+                x, has_tensor = x.data, True
+            arrays.append(x)
+        pair = self.fast_pair(arrays[0])
         if pair is None:
             return self.definition(*inputs, **options)
-        arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
-        will_record = mode.recording and any_tracked(inputs)
+        will_record = has_tensor and mode.recording and any_tracked(inputs)
         try:
             value, saved = pair.forward(*arrays, **options) if will_record else (pair.value(*arrays, **options), None)
         except (ValueError, IndexError, TypeError) as error:
             explain(error, self.name, arrays, options)
-        if not any(isinstance(x, Tensor) for x in inputs):
-            return value
-        return recorded(self, value, inputs, arrays, options, saved)
+        return recorded(self, value, inputs, arrays, options, saved) if has_tensor else value
 
     def pull(self, g: Any, out: Tensor, node: Node, create_graph: bool, places: Sequence[Any] = ()) -> tuple:
         if create_graph:

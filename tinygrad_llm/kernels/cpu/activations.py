@@ -6,7 +6,7 @@ import numpy as np
 
 from tinygrad_llm.kernels.cpu.rows import as_rows
 from tinygrad_llm.kernels.pair import FastPair
-from tinygrad_llm.kernels.threads import over_rows
+from tinygrad_llm.kernels.threads import SMALL_BYTES, over_rows
 
 GELU_SLOPE = math.sqrt(2.0 / math.pi)
 GELU_CUBIC = 0.044715
@@ -87,6 +87,17 @@ def silu_gate_forward(gate, up):
     return y.reshape(gate.shape), None
 
 
+def silu_gate_value(gate, up):
+    """Without a gradient to come. Few vectors, as in writing token by token, need no blocks."""
+    if gate.nbytes >= SMALL_BYTES:
+        return silu_gate_forward(gate, up)[0]
+    y = np.empty(gate.shape, gate.dtype)
+    logistic(gate, out=y)
+    y *= gate
+    y *= up
+    return y
+
+
 def silu_gate_backward(g, saved, gate, up):
     gates, ups, g_rows = as_rows(gate), as_rows(up), as_rows(g)
     d_gate, d_up = np.empty_like(gates), np.empty_like(ups)
@@ -107,7 +118,7 @@ def silu_gate_backward(g, saved, gate, up):
     return d_gate.reshape(gate.shape), d_up.reshape(up.shape)
 
 
-silu_gate = FastPair(silu_gate_forward, silu_gate_backward)
+silu_gate = FastPair(silu_gate_forward, silu_gate_backward, silu_gate_value)
 
 
 def gelu_gate_forward(gate, up):
