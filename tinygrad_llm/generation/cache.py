@@ -24,7 +24,7 @@ from tinygrad_llm.backend import Array, array_module
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.nn.config import TransformerConfig
 
-FIRST_ROOM = 64  # positions that room is made for at the beginning; doubled whenever it is used up
+MORE_ROOM = 64  # positions that room is made for beyond the present ones, at least; room is doubled when it is used up
 UNDO = 256  # positions beyond its window that a layer keeps, so that `truncate` can go back as far
 
 
@@ -219,7 +219,7 @@ class LayerMemory:
             worth = min(worth, self.window - 1 + 2 * undo)
             if kept + T > worth:
                 kept = min(kept, self.window - 1 + undo)
-        room = max(kept + T, min(max(2 * self.room, FIRST_ROOM), worth))
+        room = max(kept + T, min(max(2 * self.room, kept + T + MORE_ROOM - 1), worth))
         keys, values = (array_module(like).empty((B, K, room, D), like.dtype) for _ in range(2))
         if kept:
             held = slice(length - kept - self.first, length - self.first)
