@@ -76,6 +76,7 @@ def test_any_split_of_the_rows_gives_the_same(cores, block_bytes, monkeypatch):
     assert_fast_is_plain(F.silu_gate, x, gate)
     assert_fast_is_plain(F.gelu_gate, x, gate)
     assert_fast_is_plain(F.softmax, x)
+    assert_fast_is_plain(F.log_softmax, x)
     assert_fast_is_plain(F.layer_norm, x, w, b)
     assert_fast_is_plain(F.layer_norm, x, w)
     assert_fast_is_plain(F.rms_norm, x, w)

@@ -98,7 +98,10 @@ def profile(
         f"This machine at best, {cores}: {peaks.operations / 1e9:,.0f} GFLOP/s in matrix products, memory read at "
         f"{peaks.read / 1e9:,.1f} GB/s and copied at {peaks.copy / 1e9:,.1f} GB/s."
     )
-    console.print("All of it ran in this one process; training shares a batch among several where that pays.")
+    console.print(
+        "All of it ran in this one process; training shares a batch among several where that pays. A token that is "
+        "written while nobody looks on takes a shorter path through the same formulas (generation/one_token.py)."
+    )
     if plot:
         draw(plot, training, peaks, config, windows)
     if write_json:

@@ -134,4 +134,12 @@ def log_softmax(x, *, axis=-1):
     >>> print(y.numpy(), x.grad.numpy())  # log 1/2
     [-0.6931 -0.6931] [ 0.5 -0.5]
     """
-    return x - logsumexp(x, axis=axis, keepdims=True)
+    if axis == -1:
+        return log_softmax_rows(x)
+    return swapaxes(log_softmax_rows(swapaxes(x, axis1=axis, axis2=-1)), axis1=axis, axis2=-1)
+
+
+@fused(cpu=cpu.log_softmax)
+def log_softmax_rows(x):
+    """The logarithm of the softmax of the last axis. (..., V) -> (..., V)."""
+    return x - logsumexp(x, axis=-1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Softmax; cross-entropy, alone and together with the projection to logits before it."""
+"""Softmax and its logarithm; cross-entropy, alone and together with the projection to logits before it."""
 
 import numpy as np
 
@@ -36,6 +36,36 @@ def softmax_backward(g, y, x):
 
 
 softmax = FastPair(softmax_forward, softmax_backward)
+
+
+def log_softmax_forward(x):
+    y = np.array(x, np.result_type(x, np.float32), order="C")
+    rows = y.reshape(-1, y.shape[-1])
+
+    def block(a, b):
+        yb = rows[a:b]
+        yb -= yb.max(axis=-1, keepdims=True)
+        yb -= np.log(np.exp(yb).sum(axis=-1, keepdims=True))
+
+    over_rows(block, len(rows), 2 * rows.strides[0])
+    return y, y
+
+
+def log_softmax_backward(g, y, x):
+    rows, g_rows = as_rows(y), as_rows(g)
+    dx = np.empty_like(rows)
+
+    def block(a, b):
+        db = dx[a:b]
+        np.exp(rows[a:b], out=db)
+        db *= -g_rows[a:b].sum(axis=-1, keepdims=True)
+        db += g_rows[a:b]
+
+    over_rows(block, len(rows), 3 * rows.strides[0])
+    return (dx.reshape(x.shape),)
+
+
+log_softmax = FastPair(log_softmax_forward, log_softmax_backward)
 
 
 def cross_entropy_forward(logits, targets):
