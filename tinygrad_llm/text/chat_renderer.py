@@ -33,7 +33,7 @@ LONGEST = 1 << 24  # characters of the result
 class Generation(jinja2.ext.Extension):
     """`{% generation %}` … `{% endgeneration %}`, around what the model wrote: for training. Here only its content."""
 
-    tags = {"generation"}  # noqa: RUF012
+    tags = {"generation"}  # noqa: RUF012  (the name and the kind that jinja2 asks for)
 
     def parse(self, parser: Any) -> jinja2.nodes.Node:
         line = next(parser.stream).lineno
