@@ -134,13 +134,13 @@ def log_probabilities_of(logits: Tensor) -> np.ndarray:
 
     Raises InputError when the logits are no numbers.
     """
-    numbers = to_numpy(logits.data).astype(np.float64)  # (..., V)
+    numbers = to_numpy(logits.data)  # (..., V)
     if not np.isfinite(numbers).all():
         raise InputError(
             "the model's logits are not numbers (NaN or infinite): its training has diverged. Load an earlier "
             "checkpoint, or train again with a lower learning rate."
         )
-    return F.log_softmax(numbers)
+    return F.log_softmax(numbers.astype(np.float64))
 
 
 def check_max_tokens(max_tokens: int) -> None:

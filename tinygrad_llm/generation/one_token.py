@@ -46,10 +46,10 @@ def one_token_hidden(model: Transformer, ids: Array, cache: GrowingCache) -> Arr
         parts = parts_of[model] = Parts(model)
     if parts.layers is None or parts.have_hooks():
         return None
-    return hidden(model, parts.layers, ids, cache)
+    return hidden(model, parts.layers, parts.formulas, ids, cache)
 
 
-def hidden(model: Transformer, layers: Sequence[Layer], ids: Array, cache: GrowingCache) -> Array:
+def hidden(model: Transformer, layers: Sequence[Layer], run: Formulas, ids: Array, cache: GrowingCache) -> Array:
     """The vectors after the last layer and its norm. (B, 1) -> (B, 1, C)."""
     config, past, starts = model.config, cache.length, cache.starts
     x = model.embedding(ids).data  # (B, 1, C)
@@ -59,86 +59,109 @@ def hidden(model: Transformer, layers: Sequence[Layer], ids: Array, cache: Growi
         places = slice(past, past + 1) if starts is None else row_positions(past, 1, starts)
         x = x + model.position.weight.data[places]
     everywhere, local = (
-        None if table is None else table(past, 1, starts, like=x) for table in (model.rotary, model.local_rotary)
+        None if table is None else whole_heads(*table(past, 1, starts, like=x))
+        for table in (model.rotary, model.local_rotary)
     )
     for layer in layers:
         window = layer.block.attention.window
         x = layer(x, everywhere if local is None or window is None else local, cache)
-    return normed(x, model.final_norm)
+    return run.norm(x, model.final_norm)
+
+
+class Formulas:
+    """Those of `nn.functional` for bare arrays of one kind: whether a fast pair computes each is asked once, here."""
+
+    def __init__(self, like: Array) -> None:
+        self.linear, self.attention, self.gelu = (op.on_arrays(like) for op in (F.linear, F.attention, F.gelu))
+        self.layer_norm, self.rms_norm = F.layer_norm.on_arrays(like), F.rms_norm.on_arrays(like)
+        self.silu_gate, self.gelu_gate = F.silu_gate.on_arrays(like), F.gelu_gate.on_arrays(like)
+
+    def product(self, x: Array, layer: Linear) -> Array:
+        """`Linear.forward`."""
+        return self.linear(x, layer.weight.data, None if layer.bias is None else layer.bias.data)
+
+    def norm(self, x: Array, norm: LayerNorm | RMSNorm) -> Array:
+        """`LayerNorm.forward`, `RMSNorm.forward`."""
+        weight = norm.weight.data
+        if isinstance(norm, LayerNorm):
+            return self.layer_norm(x, weight, None if norm.bias is None else norm.bias.data, eps=norm.eps)
+        return self.rms_norm(x, weight + 1.0 if norm.plus_one else weight, eps=norm.eps)
 
 
 class Layer:
     """A block, with its products of one input taken together."""
 
-    def __init__(self, block: Block) -> None:
+    def __init__(self, block: Block, run: Formulas) -> None:
         attention, mlp = block.attention, block.mlp
-        self.block = block
-        self.query_key_value = Product(attention.query, attention.key, attention.value)
-        self.up = Product(mlp.gate, mlp.up) if isinstance(mlp, GatedMLP) else Product(mlp.up)
+        self.block, self.run = block, run
+        self.query_key_value = Product(run, attention.query, attention.key, attention.value)
+        self.up = Product(run, mlp.gate, mlp.up) if isinstance(mlp, GatedMLP) else Product(run, mlp.up)
+        self.gating = run.gelu_gate if getattr(mlp, "gating", None) is F.gelu_gate else run.silu_gate
 
     def __call__(self, x: Array, rotation: tuple[Array, Array] | None, cache: GrowingCache) -> Array:
         """(B, 1, C) -> (B, 1, C)."""
-        block = self.block
-        y = self.attend(normed(x, block.attention_norm), rotation, cache)
-        x = x + (y if block.attention_post_norm is None else normed(y, block.attention_post_norm))
-        y = self.think(normed(x, block.mlp_norm))
-        return x + (y if block.mlp_post_norm is None else normed(y, block.mlp_post_norm))
+        block, norm = self.block, self.run.norm
+        y = self.attend(norm(x, block.attention_norm), rotation, cache)
+        x = x + (y if block.attention_post_norm is None else norm(y, block.attention_post_norm))
+        y = self.think(norm(x, block.mlp_norm))
+        return x + (y if block.mlp_post_norm is None else norm(y, block.mlp_post_norm))
 
     def attend(self, x: Array, rotation: tuple[Array, Array] | None, cache: GrowingCache) -> Array:
         """`Attention.forward`."""
-        attention = self.block.attention
+        attention, run = self.block.attention, self.run
         B, H, K = len(x), attention.heads, attention.kv_heads
         y = self.query_key_value(x).reshape(B, 1, H + 2 * K, -1)  # (B, 1, H + 2K, D)
         q, k, v = y[:, :, :H], y[:, :, H : H + K], y[:, :, H + K :]
         if attention.query_norm is not None and attention.key_norm is not None:
-            q, k = normed(q, attention.query_norm), normed(k, attention.key_norm)
+            q, k = run.norm(q, attention.query_norm), run.norm(k, attention.key_norm)
             if rotation is not None:
-                q, k = F.rotate(q, *rotation), F.rotate(k, *rotation)
+                q, k = rotated(q, *rotation), rotated(k, *rotation)
         elif rotation is not None:
-            turned = F.rotate(y[:, :, : H + K], *rotation)
+            turned = rotated(y[:, :, : H + K], *rotation)
             q, k = turned[:, :, :H], turned[:, :, H:]
         keys, values, starts = cache.extend(attention.layer, Tensor(k), Tensor(v))  # (B, S, K, D)
-        y = F.attention(
+        y = run.attention(
             q, keys.data, values.data,
             scale=attention.scale, window=attention.window, softcap=attention.softcap, starts=starts,
         )  # fmt: skip
-        return product(y.reshape(B, 1, -1), attention.output)
+        return run.product(y.reshape(B, 1, -1), attention.output)
 
     def think(self, x: Array) -> Array:
         """`GatedMLP.forward`, `GeluMLP.forward`."""
         mlp, y = self.block.mlp, self.up(x)  # (B, 1, 2F) or (B, 1, F)
         if isinstance(mlp, GatedMLP):
             half = y.shape[-1] // 2
-            return product(mlp.gating(y[..., :half], y[..., half:]), mlp.down)
-        return product(F.gelu(y), mlp.down)
+            return self.run.product(self.gating(y[..., :half], y[..., half:]), mlp.down)
+        return self.run.product(self.run.gelu(y), mlp.down)
+
+
+def whole_heads(cos: Array, sin: Array) -> tuple[Array, Array]:
+    """[cos, cos] and [-sin, sin]: the angles of one position for `rotated`. (1, D/2) or (B, 1, D/2) -> (…, 1, D)."""
+    xp = array_module(cos)
+    return xp.concatenate([cos, cos], axis=-1)[..., None, :], xp.concatenate([-sin, sin], axis=-1)[..., None, :]
+
+
+def rotated(x: Array, cos: Array, sin: Array) -> Array:
+    """`F.rotate` in two products: of x = [a, b], the result [a cos - b sin, b cos + a sin]. (B, 1, H, D)."""
+    exchanged = x.reshape(*x.shape[:-1], 2, -1)[..., ::-1, :].reshape(x.shape)  # [b, a]
+    exchanged *= sin
+    exchanged += x * cos
+    return exchanged
 
 
 class Product:
     """Linear layers of the same input, their outputs one after the other: (B, 1, I) -> (B, 1, all O together)."""
 
-    def __init__(self, *layers: Linear) -> None:
-        self.layers = layers
+    def __init__(self, run: Formulas, *layers: Linear) -> None:
+        self.run, self.layers = run, layers
         has_bias = any(layer.bias is not None for layer in layers)
         self.weight = None if has_bias else side_by_side([layer.weight.data for layer in layers])
 
     def __call__(self, x: Array) -> Array:
         if self.weight is not None:
-            return F.linear(x, self.weight)
-        parts = [product(x, layer) for layer in self.layers]
+            return self.run.linear(x, self.weight)
+        parts = [self.run.product(x, layer) for layer in self.layers]
         return parts[0] if len(parts) == 1 else array_module(x).concatenate(parts, axis=-1)
-
-
-def product(x: Array, layer: Linear) -> Array:
-    """`Linear.forward`."""
-    return F.linear(x, layer.weight.data, None if layer.bias is None else layer.bias.data)
-
-
-def normed(x: Array, norm: LayerNorm | RMSNorm) -> Array:
-    """`LayerNorm.forward`, `RMSNorm.forward`."""
-    weight = norm.weight.data
-    if isinstance(norm, LayerNorm):
-        return F.layer_norm(x, weight, None if norm.bias is None else norm.bias.data, eps=norm.eps)
-    return F.rms_norm(x, weight + 1.0 if norm.plus_one else weight, eps=norm.eps)
 
 
 def side_by_side(matrices: Sequence[Array]) -> np.ndarray | None:
@@ -165,7 +188,9 @@ class Parts:
         self.arrays: list[tuple[Tensor, Array]] = []
         self.modules: list[Module] = []
         self._remember(model)
-        self.layers = [Layer(block) for block in model.blocks] if {*map(type, self.modules)} <= KNOWN else None
+        self.formulas = Formulas(model.embedding.weight.data)
+        is_known = {*map(type, self.modules)} <= KNOWN
+        self.layers = [Layer(block, self.formulas) for block in model.blocks] if is_known else None
 
     def _remember(self, module: Module) -> None:
         attributes = vars(module)

@@ -91,9 +91,11 @@ def silu_gate_value(gate, up):
     """Without a gradient to come. Few vectors, as in writing token by token, need no blocks."""
     if gate.nbytes >= SMALL_BYTES:
         return silu_gate_forward(gate, up)[0]
-    y = np.empty(gate.shape, gate.dtype)
-    logistic(gate, out=y)
-    y *= gate
+    y = -gate
+    with np.errstate(over="ignore"):  # e^-gate may be infinite, and the result then is 0
+        np.exp(y, out=y)
+    y += 1.0
+    np.divide(gate, y, out=y)
     y *= up
     return y
 

@@ -8,7 +8,6 @@ import math
 
 import numpy as np
 
-from tinygrad_llm.kernels.cpu.probabilities import softmax_rows
 from tinygrad_llm.kernels.pair import FastPair
 from tinygrad_llm.kernels.threads import BLOCK_BYTES, SMALL_BYTES, share_out, workers
 
@@ -132,15 +131,21 @@ def attention_value(q, k, v, *, scale=None, window=None, softcap=None, starts=No
     if q.shape[1] > 1:
         return attention_forward(q, k, v, scale=scale, window=window, softcap=softcap, starts=starts)[0]
     batch, keys, kv_heads, width = k.shape
-    first = 0 if window is None else max(0, keys - window)  # of the keys that the query looks at
-    k4, v4 = k[:, first:].swapaxes(1, 2), v[:, first:].swapaxes(1, 2)  # (B, K, s, D)
-    scores = np.matvec(k4[:, :, None], q.reshape(batch, kv_heads, -1, width))  # (B, K, H/K, s)
-    scores *= 1.0 / math.sqrt(width) if scale is None else scale
+    if window is not None and keys > window:
+        first = keys - window  # of the keys that the query looks at
+        starts = None if starts is None else starts - first
+        k, v = k[:, first:], v[:, first:]
+    scale = 1.0 / math.sqrt(width) if scale is None else scale
+    k5, v5 = k.swapaxes(1, 2)[:, :, None], v.swapaxes(1, 2)[:, :, None]  # (B, K, 1, s, D)
+    scores = np.matvec(k5, (q * scale).reshape(batch, kv_heads, -1, width))  # (B, K, H/K, s)
     cap_softly(scores, softcap)
     if starts is not None:
-        np.copyto(scores, -np.inf, where=np.arange(first, keys) < starts[:, None, None, None])
-    softmax_rows(scores)
-    return np.vecmat(scores, v4[:, :, None]).reshape(batch, 1, q.shape[2], v.shape[3])
+        np.copyto(scores, -np.inf, where=np.arange(scores.shape[-1]) < starts[:, None, None, None])
+    scores -= scores.max(axis=-1, keepdims=True)
+    np.exp(scores, out=scores)
+    y = np.vecmat(scores, v5)  # (B, K, H/K, D)
+    y /= scores.sum(axis=-1, keepdims=True)
+    return y.reshape(batch, 1, q.shape[2], v.shape[3])
 
 
 def attention_backward(g, saved, q, k, v, *, scale=None, window=None, softcap=None, starts=None):
