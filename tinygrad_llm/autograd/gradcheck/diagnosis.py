@@ -1,20 +1,11 @@
-"""Why a gradient is wrong: the second half of `gradcheck`.
+"""Why a gradient is wrong.
 
 When the two numbers differ, the function is first asked whether it has a derivative there at all: at a kink the two
 sides disagree, at a jump the slope grows without bound. If it has, every op in its graph is taken out and checked by
 itself, against its own forward. The first whose rule is wrong is the culprit, and its wrong gradient is
 compared with the right one: is it its negative, a multiple, a transpose, right but for a factor that lies at hand?
 
-The diagnoses:
-
-    wrong rule: …        sign, constant factor, dropped factor, transposed, wrong places, repeated places, value,
-                         no gradient, missing unbroadcast, gradient shape, gradient dtype, number of gradients, ignores
-                         the incoming gradient, not linear, changes an array in place, reuses memory, fails
-    wrong second derivative: …   left the graph, fails with Tensors, definition differs, value
-    wrong forward: …     changes an input, dtype
-    kink here, not differentiable, float32 too coarse, graph cut, not deterministic
-
-Comes before: `gradcheck`, whose comparisons it uses.
+Comes before: `differences`, `problem`, `report`. Comes after: `check`.
 """
 
 from __future__ import annotations
@@ -26,7 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.autograd.gradcheck import STEP, Finding, Problem, derivative, differs, gradient_of, host
+from tinygrad_llm.autograd.gradcheck.differences import STEP, derivative, differs, gradient_of, host
+from tinygrad_llm.autograd.gradcheck.problem import Problem
+from tinygrad_llm.autograd.gradcheck.report import Finding
 from tinygrad_llm.autograd.primitive import Fused, Node, Primitive
 from tinygrad_llm.autograd.tensor import Tensor, is_tracked, raw
 from tinygrad_llm.backend import array_module

@@ -1,0 +1,172 @@
+"""The check itself: the gradients by the rules beside those by moving, order 1 and then order 2.
+
+Each step builds on the one before it, so the first that finds something is the last.
+
+Comes before: `problem`, whose two gradients it compares; `diagnosis`, which it asks why they differ; `report`.
+Comes after: whoever writes an op.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_llm.autograd.gradcheck import diagnosis
+from tinygrad_llm.autograd.gradcheck.differences import (
+    STEP,
+    derivative,
+    derivative_of_each,
+    differs,
+    gradient_of,
+    relative_difference,
+)
+from tinygrad_llm.autograd.gradcheck.problem import Problem
+from tinygrad_llm.autograd.gradcheck.report import Finding, GradientError, Report
+from tinygrad_llm.autograd.tensor import Tensor
+from tinygrad_llm.errors import InputError
+
+
+def gradcheck(
+    fn: Callable[..., Any],
+    inputs: Sequence[Any],
+    *,
+    order: int = 2,
+    max_elements: int = 100,
+    seed: int = 0,
+) -> Report:
+    """Check the gradients of `fn(*inputs)` with respect to every floating-point input.
+
+    fn: takes the inputs, returns a Tensor or several. It must be deterministic.
+    inputs: arrays or Tensors, used in float64 whatever their dtype; anything else is passed on as it is.
+    order: 1 for the gradient, 2 for the gradient's gradient too.
+    max_elements: of each input, so many elements are moved one by one (a random choice); a random direction moves
+    all at once.
+
+    Returns the report. Raises GradientError, which carries it, when something is wrong; InputError when there is
+    nothing to check.
+    """
+    if order not in (1, 2):
+        raise InputError(f"gradcheck: order must be 1 or 2, it was {order!r}.")
+    with np.errstate(all="ignore"):  # what is not finite is reported, with more than a warning says
+        problem = Problem(fn, inputs, np.random.default_rng(seed))
+        report = Report(orders=tuple(range(1, order + 1)), inputs=len(problem.places))
+        report.findings += find_unsound(problem)
+        if not report.findings:
+            report.findings += check_gradient(problem, report, max_elements)
+        if not report.findings and order == 2:
+            report.findings += check_second(problem, report)
+    if report.findings:
+        raise GradientError(report)
+    return report
+
+
+# --- order 1 --------------------------------------------------------------------------------------------------
+
+
+def find_unsound(problem: Problem) -> list[Finding]:
+    """What needs no second number: randomness, and ops that break the contract of a rule."""
+    once, again = problem.values(problem.point), problem.values(problem.point)
+    if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(once, again, strict=True)):
+        return [Finding("not deterministic", "two calls with the same inputs gave different results; fix the seed.")]
+    return diagnosis.broken_contracts(problem.outputs)
+
+
+def check_gradient(problem: Problem, report: Report, max_elements: int) -> list[Finding]:
+    """Order 1: every element (or so many of them), then one random direction."""
+    analytic = problem.gradient(problem.point)
+    scale = sum(
+        float(np.sum(np.abs(w * y))) for w, y in zip(problem.weights, problem.values(problem.point), strict=True)
+    )
+    for i, index in elements(problem, max_elements):
+        direction = problem.along(i, index)
+        numeric = slope(problem, direction, analytic[i][index], scale)
+        report.elements += 1
+        report.largest_difference = max(
+            report.largest_difference,
+            abs(analytic[i][index] - numeric) / max(abs(numeric), float(np.max(np.abs(analytic[i]))), 1e-4),
+        )
+        if differs(analytic[i][index], numeric, scale):
+            return diagnosis.first_order(problem, i, index, float(analytic[i][index]), numeric)
+    direction = problem.random_direction()
+    product = sum(float(np.sum(a * d)) for a, d in zip(analytic, direction, strict=True))
+    numeric = slope(problem, direction, product, scale)
+    if differs(product, numeric, scale):
+        return diagnosis.first_order(problem, None, None, product, numeric)
+    return []
+
+
+def slope(problem: Problem, direction: list[np.ndarray], expected: float, scale: float) -> float:
+    """How the loss changes along `direction`. When that is not as expected, a bend may lie within reach of the step,
+    so a much shorter one is tried too."""
+
+    def f(t: float) -> float:
+        return problem.loss(problem.moved(direction, t))
+
+    far = derivative(f)
+    if not differs(expected, far, scale):
+        return far
+    near = derivative(f, STEP / 1000)
+    return near if abs(near - expected) < abs(far - expected) else far
+
+
+def elements(problem: Problem, max_elements: int) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """(input, index) of every element that is moved by itself."""
+    for i, x in enumerate(problem.point):
+        indices = list(itertools.product(*map(range, x.shape)))
+        if len(indices) > max_elements:
+            chosen = problem.rng.choice(len(indices), max_elements, replace=False)
+            indices = [indices[k] for k in sorted(chosen)]
+        yield from ((i, index) for index in indices)
+
+
+# --- order 2 --------------------------------------------------------------------------------------------------
+
+
+def check_second(problem: Problem, report: Report) -> list[Finding]:
+    """Order 2: the Hessian times a random vector v, which is how the gradient changes when the inputs move along v.
+
+    The weights of the loss are an input too: the gradient is linear in them, with the slope J v, which is how the
+    values change along v. A rule that loses its incoming gradient shows there.
+    """
+    v = problem.random_direction()
+    numeric = derivative_of_each(lambda t: problem.gradient(problem.moved(v, t)))
+    numeric_jv = derivative_of_each(lambda t: problem.values(problem.moved(v, t)))
+    try:
+        analytic, analytic_jv = second_by_rules(problem, v)
+    except Exception as error:  # whatever a rule does wrong with Tensors belongs in the report
+        return diagnosis.second_order_failed(problem, error)
+    gradient = problem.gradient(problem.point)
+    for i in range(len(analytic)):
+        scale = float(np.max(np.abs(gradient[i]), initial=0.0))
+        report.largest_difference = max(report.largest_difference, relative_difference(analytic[i], numeric[i]))
+        wrong = np.argwhere(differs(analytic[i], numeric[i], scale))
+        if len(wrong):
+            index = tuple(map(int, wrong[0]))
+            return diagnosis.second_order(problem, v, i, index, float(analytic[i][index]), float(numeric[i][index]))
+    for k in range(len(analytic_jv)):
+        wrong = np.argwhere(differs(analytic_jv[k], numeric_jv[k], 1.0))
+        if len(wrong):
+            index = tuple(map(int, wrong[0]))
+            return diagnosis.second_order(
+                problem, v, None, None, float(analytic_jv[k][index]), float(numeric_jv[k][index])
+            )
+    return []
+
+
+def second_by_rules(problem: Problem, v: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """(Hessian · v, Jacobian · v) by differentiating the gradient."""
+    leaves, outputs = problem.run(problem.point)
+    weights = [Tensor(problem.xp.asarray(w.copy()), requires_grad=True) for w in problem.weights]
+    for y, w in zip(outputs, weights, strict=True):
+        if y.requires_grad:
+            y.backward(w, create_graph=True)
+    gradients = [leaf.grad for leaf in leaves]
+    for x in (*leaves, *weights):
+        x.grad = None
+    for g, direction in zip(gradients, v, strict=True):
+        if g is not None and g.requires_grad:
+            g.backward(problem.xp.asarray(direction), retain_graph=True)
+    return [gradient_of(x) for x in leaves], [gradient_of(w) for w in weights]
