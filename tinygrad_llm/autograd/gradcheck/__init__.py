@@ -10,8 +10,10 @@ float64. Where they differ, it looks for the op that is wrong, and for the reaso
     >>> print(gradcheck(ops.tanh, [np.array([0.5, -1.0])]))
     gradients agree: 1 input, 2 elements, orders 1 and 2, largest relative difference 1e-10 or less
 
-Read in this order: `differences` is how far to move and when two numbers differ, `problem` the checked function at
-one point, `report` what comes out, with the table of all diagnoses, `check` the check itself. `diagnosis` says why.
+Read in this order: `check` is the check itself, `problem` the checked function at one point, `differences` how far to
+move and when two numbers are the same, `report` what comes out, with the table of all diagnoses. Then why a gradient
+is wrong: `local` takes one op out of the graph, `contracts` is what its rule must never do, `bends` where there is no
+derivative; `wrong_rule` looks for the op and `explanations` for the reason, `wrong_second` for both at order 2.
 
 Comes before: `engine` (the gradients that are checked). Comes after: whoever writes an op. Left out on purpose:
 complex numbers, sparse arrays, forward mode.

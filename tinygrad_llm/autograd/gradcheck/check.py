@@ -2,8 +2,8 @@
 
 Each step builds on the one before it, so the first that finds something is the last.
 
-Comes before: `problem`, whose two gradients it compares; `diagnosis`, which it asks why they differ; `report`.
-Comes after: whoever writes an op.
+Comes before: `problem`, whose two gradients it compares; `contracts`, `wrong_rule` and `wrong_second`, which say what
+is wrong; `report`. Comes after: whoever writes an op.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.autograd.gradcheck import diagnosis
+from tinygrad_llm.autograd.gradcheck import contracts
 from tinygrad_llm.autograd.gradcheck.differences import (
     STEP,
     derivative,
@@ -71,11 +71,13 @@ def find_unsound(problem: Problem) -> list[Finding]:
     once, again = problem.values(problem.point), problem.values(problem.point)
     if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(once, again, strict=True)):
         return [Finding("not deterministic", "two calls with the same inputs gave different results; fix the seed.")]
-    return diagnosis.broken_contracts(problem.outputs)
+    return contracts.broken_contracts(problem.outputs)
 
 
 def check_gradient(problem: Problem, report: Report, max_elements: int) -> list[Finding]:
     """Order 1: every element (or so many of them), then one random direction."""
+    from tinygrad_llm.autograd.gradcheck import wrong_rule  # here, because `import tinygrad_llm` must stay quick
+
     analytic = problem.gradient(problem.point)
     scale = sum(
         float(np.sum(np.abs(w * y))) for w, y in zip(problem.weights, problem.values(problem.point), strict=True)
@@ -89,12 +91,12 @@ def check_gradient(problem: Problem, report: Report, max_elements: int) -> list[
             abs(analytic[i][index] - numeric) / max(abs(numeric), float(np.max(np.abs(analytic[i]))), 1e-4),
         )
         if differs(analytic[i][index], numeric, scale):
-            return diagnosis.first_order(problem, i, index, float(analytic[i][index]), numeric)
+            return wrong_rule.first_order(problem, i, index, float(analytic[i][index]), numeric)
     direction = problem.random_direction()
     product = sum(float(np.sum(a * d)) for a, d in zip(analytic, direction, strict=True))
     numeric = slope(problem, direction, product, scale)
     if differs(product, numeric, scale):
-        return diagnosis.first_order(problem, None, None, product, numeric)
+        return wrong_rule.first_order(problem, None, None, product, numeric)
     return []
 
 
@@ -131,13 +133,15 @@ def check_second(problem: Problem, report: Report) -> list[Finding]:
     The weights of the loss are an input too: the gradient is linear in them, with the slope J v, which is how the
     values change along v. A rule that loses its incoming gradient shows there.
     """
+    from tinygrad_llm.autograd.gradcheck import wrong_second  # here, because `import tinygrad_llm` must stay quick
+
     v = problem.random_direction()
     numeric = derivative_of_each(lambda t: problem.gradient(problem.moved(v, t)))
     numeric_jv = derivative_of_each(lambda t: problem.values(problem.moved(v, t)))
     try:
         analytic, analytic_jv = second_by_rules(problem, v)
     except Exception as error:  # whatever a rule does wrong with Tensors belongs in the report
-        return diagnosis.second_order_failed(problem, error)
+        return wrong_second.second_order_failed(problem, error)
     gradient = problem.gradient(problem.point)
     for i in range(len(analytic)):
         scale = float(np.max(np.abs(gradient[i]), initial=0.0))
@@ -145,12 +149,12 @@ def check_second(problem: Problem, report: Report) -> list[Finding]:
         wrong = np.argwhere(differs(analytic[i], numeric[i], scale))
         if len(wrong):
             index = tuple(map(int, wrong[0]))
-            return diagnosis.second_order(problem, v, i, index, float(analytic[i][index]), float(numeric[i][index]))
+            return wrong_second.second_order(problem, v, i, index, float(analytic[i][index]), float(numeric[i][index]))
     for k in range(len(analytic_jv)):
         wrong = np.argwhere(differs(analytic_jv[k], numeric_jv[k], 1.0))
         if len(wrong):
             index = tuple(map(int, wrong[0]))
-            return diagnosis.second_order(
+            return wrong_second.second_order(
                 problem, v, None, None, float(analytic_jv[k][index]), float(numeric_jv[k][index])
             )
     return []

@@ -1,4 +1,4 @@
-"""Derivatives by moving: how far to move, and when two derivatives differ.
+"""Derivatives by moving: how far to move, and when two derivatives are the same.
 
 The central difference of five points has an error of h⁴ from the curve and of 1e-16/h from rounding; h = 1e-4 makes
 both about 1e-12.
@@ -46,6 +46,12 @@ def relative_difference(analytic: Any, numeric: Any) -> float:
     """The largest difference, measured by the largest value."""
     largest = float(np.max(np.abs(numeric), initial=1e-300))
     return float(np.max(np.abs(analytic - numeric), initial=0.0)) / max(largest, 1e-4)
+
+
+def same(a: np.ndarray, n: np.ndarray) -> bool:
+    return a.shape == n.shape and bool(
+        np.allclose(a, n, rtol=1e-6, atol=1e-8 * max(1.0, float(np.max(np.abs(n), initial=0))))
+    )
 
 
 def host(array: Any) -> np.ndarray:

@@ -3,7 +3,7 @@
 The number is the sum of all values, each with a random weight. With equal weights mistakes could hide: the values of a
 softmax always add up to 1, so the gradient of their plain sum is 0 whatever factor its rule forgot.
 
-Comes before: `differences`. Comes after: `diagnosis` and `check`.
+Comes before: `differences`. Comes after: `wrong_rule`, `wrong_second`, `check`.
 """
 
 from __future__ import annotations

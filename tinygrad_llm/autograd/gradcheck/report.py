@@ -9,7 +9,7 @@ The diagnoses:
     wrong forward: …     changes an input, dtype
     kink here, not differentiable, float32 too coarse, graph cut, not deterministic
 
-Comes before: nothing. Comes after: `diagnosis` and `check`, which fill it.
+Comes before: nothing. Comes after: `contracts`, `wrong_rule`, `wrong_second` and `check`, which fill it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 class Finding:
     """One thing that is wrong.
 
-    diagnosis: in two or three words, one of those above. order: 1 the gradient, 2 the gradient's gradient.
+    diagnosis: in two or three words, one of those listed above. order: 1 the gradient, 2 the gradient's gradient.
     op: the op at fault where it could be found. input, index: which input of the checked function and which element;
     analytic, numeric: what the rules say there, and what moving the input says.
     """
