@@ -144,9 +144,9 @@ def whole_heads(cos: Array, sin: Array) -> tuple[Array, Array]:
 def rotated(x: Array, cos: Array, sin: Array) -> Array:
     """`F.rotate` in two products: of x = [a, b], the result [a cos - b sin, b cos + a sin]. (B, 1, H, D)."""
     exchanged = x.reshape(*x.shape[:-1], 2, -1)[..., ::-1, :].reshape(x.shape)  # [b, a]
-    exchanged *= sin
-    exchanged += x * cos
-    return exchanged
+    y = x * cos
+    y += exchanged * sin
+    return y
 
 
 class Product:
