@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tinygrad_llm import Tensor, no_grad, plain
 from tinygrad_llm.autograd.modes import Watcher, watching
 from tinygrad_llm.kernels import threads
-from tinygrad_llm.kernels.cpu import causal_attention, probabilities
+from tinygrad_llm.kernels.cpu import causal_attention, probabilities, tables
 from tinygrad_llm.nn import functional as F
 
 
@@ -148,3 +148,18 @@ def test_the_number_of_cores_can_be_chosen(monkeypatch):
 def test_single_numbers_and_empty_arrays(shape):
     assert_fast_is_plain(F.gelu, normal(*shape))
     assert_fast_is_plain(F.silu_gate, normal(*shape), normal(*shape, seed=1))
+
+
+@pytest.mark.parametrize("small_table", [0, 32_000])
+@pytest.mark.parametrize("width", [3, 200])
+def test_embedding_of_small_and_large_tables(width, small_table, monkeypatch):
+    """Ids that come several times, ids from the end, added to a gradient that is there already."""
+    monkeypatch.setattr(tables, "SMALL_TABLE", small_table)
+    ids = np.random.default_rng(0).integers(-7, 7, (4, 5))
+    assert_fast_is_plain(F.embedding, normal(7, width), ids)
+    table = Tensor(normal(7, width), requires_grad=True)
+    table.grad_buffer = np.full(table.shape, np.nan)
+    for _ in range(2):
+        F.embedding(table, ids).sum().backward()
+    counts = np.bincount(ids.reshape(-1) % 7, minlength=7)
+    assert np.array_equal(table.grad.data, np.repeat(2.0 * counts[:, None], width, axis=1))
