@@ -163,4 +163,4 @@ def dropout(x: Tensor, rate: float, rng: np.random.Generator | None) -> Tensor:
     if rng is None or rate == 0.0:
         return x
     keep = rng.random(x.shape, dtype=np.float32) >= rate
-    return x * array_module(x.data).asarray(keep * (1.0 / (1.0 - rate)), dtype=x.dtype)
+    return x * (array_module(x.data).asarray(keep).astype(x.dtype) * (1.0 / (1.0 - rate)))

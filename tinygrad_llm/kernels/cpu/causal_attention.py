@@ -121,7 +121,7 @@ def attention_forward(q, k, v, *, scale=None, window=None, softcap=None, starts=
     shifts = np.empty_like(totals)
     past = keys - q.shape[1]
     plan = list(query_blocks(q.shape[1], past, window, q.dtype))
-    kept = room_for_weights(q5, k5, plan) if worth_keeping(q, keys, softcap) else [None] * len(plan)
+    kept = room_for_weights(q5, k5, plan) if worth_keeping(keys, q.shape[-1], softcap) else [None] * len(plan)
     bytes_per_head = q5.shape[2] * min(q.shape[1], QUERY_BLOCK) * keys * q.itemsize
     work = [
         (*piece, *block, room)
@@ -148,13 +148,13 @@ def attention_forward(q, k, v, *, scale=None, window=None, softcap=None, starts=
     return out, (out, totals, shifts, kept)
 
 
-def worth_keeping(q, keys, softcap):
+def worth_keeping(keys, width, softcap):
     """Whether the exponentials are kept for the backward pass, which then need not compute them again.
 
     For each query they are as many as there are keys: a long text cannot afford that. Up to 4 D per head are no more
     than what the hidden layer of an MLP keeps. With a soft cap the scores would be needed too, for its slope.
     """
-    return keys <= KEPT_WIDTHS * q.shape[-1] and softcap is None
+    return keys <= KEPT_WIDTHS * width and softcap is None
 
 
 def room_for_weights(q5, k5, plan):
