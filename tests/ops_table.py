@@ -183,8 +183,9 @@ def cross_entropy(logits, targets, reduction="mean"):
 
 
 def dropout(x, rate, seed):
-    keep = np.random.default_rng(seed).random(x.shape, dtype=np.float32) >= rate
-    return x * (keep / (1.0 - rate)).astype(x.dtype)
+    drawn = np.random.default_rng(seed).integers(0, 2**64, -(-x.size // 4), dtype=np.uint64)
+    keep = np.stack([drawn >> 16 * i & 0xFFFF for i in range(4)], axis=-1).reshape(-1)[: x.size] >= rate * 65536
+    return x * (keep.reshape(x.shape) / (1.0 - rate)).astype(x.dtype)
 
 
 # --- the table --------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tinygrad_llm import Tensor, no_grad, plain
 from tinygrad_llm.autograd.modes import Watcher, watching
 from tinygrad_llm.kernels import threads
-from tinygrad_llm.kernels.cpu import causal_attention, probabilities
+from tinygrad_llm.kernels.cpu import causal_attention, probabilities, tables
 from tinygrad_llm.nn import functional as F
 
 
@@ -35,18 +35,22 @@ def normal(*shape, scale=1.0, seed=0):
     return scale * np.random.default_rng([seed, *shape]).standard_normal(shape)
 
 
-@settings(max_examples=40)
+@settings(max_examples=80)
 @given(
     st.integers(1, 3), st.integers(1, 5), st.integers(0, 4), st.integers(1, 3), st.integers(1, 3),
     st.sampled_from([1.0, 300.0]), st.none() | st.integers(1, 6), st.sampled_from([2, 3, 128]),
-    st.sampled_from([None, 2.0]), st.none() | st.lists(st.integers(0, 8), min_size=3, max_size=3),
+    st.sampled_from([None, 2.0]), st.none() | st.lists(st.integers(0, 8), min_size=3, max_size=3), st.booleans(),
 )  # fmt: skip
-def test_attention(batch, length, past, kv_heads, group, scale, window, query_block, softcap, starts):
-    """Any heads, cached positions, windows, padding, caps, blocks of queries, and scores too large for e^score."""
+def test_attention(batch, length, past, kv_heads, group, scale, window, query_block, softcap, starts, keeps):
+    """Any heads, cached positions, windows, padding, caps, blocks of queries, and scores too large for e^score.
+
+    keeps: what the forward pass computed, for the backward pass.
+    """
     q = normal(batch, length, kv_heads * group, 4, scale=scale)
     k, v = normal(batch, past + length, kv_heads, 4, seed=1), normal(batch, past + length, kv_heads, 4, seed=2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(causal_attention, "QUERY_BLOCK", query_block)
+        patch.setattr(causal_attention, "KEPT_WIDTHS", 4 if keeps else 0)
         patch.setattr(causal_attention, "SMALL_BYTES", 0)
         starts = None if starts is None else np.minimum(starts[:batch], past + length - 1)
         assert_fast_is_plain(F.attention, q, k, v, window=window, softcap=softcap, starts=starts)
@@ -144,3 +148,18 @@ def test_the_number_of_cores_can_be_chosen(monkeypatch):
 def test_single_numbers_and_empty_arrays(shape):
     assert_fast_is_plain(F.gelu, normal(*shape))
     assert_fast_is_plain(F.silu_gate, normal(*shape), normal(*shape, seed=1))
+
+
+@pytest.mark.parametrize("small_table", [0, 32_000])
+@pytest.mark.parametrize("width", [3, 200])
+def test_embedding_of_small_and_large_tables(width, small_table, monkeypatch):
+    """Ids that come several times, ids from the end, added to a gradient that is there already."""
+    monkeypatch.setattr(tables, "SMALL_TABLE", small_table)
+    ids = np.random.default_rng(0).integers(-7, 7, (4, 5))
+    assert_fast_is_plain(F.embedding, normal(7, width), ids)
+    table = Tensor(normal(7, width), requires_grad=True)
+    table.grad_buffer = np.full(table.shape, np.nan)
+    for _ in range(2):
+        F.embedding(table, ids).sum().backward()
+    counts = np.bincount(ids.reshape(-1) % 7, minlength=7)
+    assert np.array_equal(table.grad.data, np.repeat(2.0 * counts[:, None], width, axis=1))

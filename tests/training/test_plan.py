@@ -100,7 +100,7 @@ def test_the_memory_of_a_batch_is_what_the_forward_pass_keeps(kind, rank, dropou
         kept = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
-    assert kept == pytest.approx(4 * ids.size * activations_per_token(config), rel=0.05)
+    assert kept == pytest.approx(4 * ids.size * activations_per_token(config, config.context), rel=0.05)
     assert loss.item() > 0
 
 

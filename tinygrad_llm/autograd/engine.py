@@ -180,11 +180,13 @@ def topological_order(roots: Sequence[Tensor], stops: Container[int] = ()) -> li
             order.append(tensor)
         elif id(tensor) not in seen:
             seen.add(id(tensor))
+            if tensor.node is None or id(tensor) in stops:
+                order.append(tensor)
+                continue
             stack.append((tensor, True))
-            if tensor.node is not None and id(tensor) not in stops:
-                for x in reversed(tensor.node.inputs):
-                    if isinstance(x, Tensor) and x.requires_grad:
-                        stack.append((x, False))
+            for x in reversed(tensor.node.inputs):
+                if isinstance(x, Tensor) and x.requires_grad:
+                    stack.append((x, False))
     return order
 
 

@@ -14,14 +14,12 @@ Each pair stands for a plain definition in `nn.functional` and is tested equal t
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tinygrad_llm.backend import Array
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a gradient is collected. array: of the parameter's shape. is_empty: no gradient is in it yet."""
 
     array: Array

@@ -12,10 +12,10 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import partial
 
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import LibController, ThreadpoolController
 
 BLOCK_BYTES = 1_500_000  # what one thread works on at a time: fits the second-level cache with its scratch space
 SMALL_BYTES = 3_000_000  # below this, handing work to a thread costs more than it saves
@@ -35,7 +35,7 @@ class _Workers:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.pool: ThreadPoolExecutor | None = None
-        self.blas: ThreadpoolController | None = None
+        self.blas: list[LibController] | None = None
         self.cores = core_count()
         self.inside = threading.local()
 
@@ -74,11 +74,20 @@ class _Workers:
         finally:
             self.inside.a_task = before
 
-    def one_blas_thread_each(self) -> AbstractContextManager:
+    @contextmanager
+    def one_blas_thread_each(self) -> Iterator[None]:
         """Inside, every matrix product runs on the thread that asks for it."""
         if self.blas is None:
-            self.blas = ThreadpoolController()
-        return self.blas.limit(limits=1, user_api="blas")
+            found = ThreadpoolController().lib_controllers
+            self.blas = [library for library in found if library.user_api == "blas"]
+        before = [library.get_num_threads() for library in self.blas]
+        try:
+            for library in self.blas:
+                library.set_num_threads(1)
+            yield
+        finally:
+            for library, threads in zip(self.blas, before, strict=True):
+                library.set_num_threads(threads)
 
 
 workers = _Workers()

@@ -18,6 +18,7 @@ import numpy as np
 
 from tinygrad_llm.backend import Array, import_cupy, to_numpy
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.kernels.cpu.causal_attention import QUERY_BLOCK, worth_keeping
 from tinygrad_llm.kernels.threads import workers
 from tinygrad_llm.nn.config import TransformerConfig
 from tinygrad_llm.training.newton_schulz import ITERATIONS
@@ -108,7 +109,7 @@ def make_plan(
     work = flops_per_token(config, context, adapters)
     after = 0 if adapters else optimizer_flops(config, settings)
     products, passes = matmul_rate(config, settings.batch * context, device), PASSES / pass_rate(device)
-    per_token = work / products + activations_per_token(config) * passes
+    per_token = work / products + activations_per_token(config, context) * passes
     # An evaluation goes forward only, a third of the work of a step with its backward pass.
     evaluation = eval_windows * context * per_token / (2 if adapters else 3)
     per_step = tokens * per_token + after / products + evaluation / settings.eval_every
@@ -128,7 +129,7 @@ def make_plan(
         # In their flat array, and once more in the backward pass of each core, on the way there.
         gradients=(1 + (workers.cores if device == "cpu" else 1)) * FLOAT * learned,
         optimizer=optimizer,
-        activations=FLOAT * settings.batch * context * activations_per_token(config),
+        activations=FLOAT * settings.batch * context * activations_per_token(config, context),
         saving=2 * (FLOAT * parameters + optimizer),
         available=available_memory(device),
         steps=steps,
@@ -197,15 +198,17 @@ def optimizer_flops(config: TransformerConfig, settings: TrainingSettings) -> in
     return ITERATIONS * sum(4 * r * r * s + 2 * r**3 for r, s in sides)
 
 
-def activations_per_token(config: TransformerConfig) -> int:
-    """How many numbers the forward pass keeps for the backward pass, per token of a batch.
+def activations_per_token(config: TransformerConfig, context: int) -> int:
+    """How many numbers the forward pass keeps for the backward pass, per token of texts of `context`.
 
-    Per layer: what goes into each norm and each matrix, and queries, keys and values (twice where they are turned by
-    rotary positions, before and after). Behind the layers: the logits, which become their own gradient.
+    Per layer: what goes into each norm and each matrix, queries, keys and values (twice where they are turned by rotary
+    positions, before and after), and the exponentials of attention where it keeps them. Behind the layers: the logits,
+    which become their own gradient.
     """
     C, F, H, layers = config.width, config.mlp_width, config.heads, config.layers
     queries, keys = H * config.channels_per_head, config.num_kv_heads * config.channels_per_head
-    per_layer = 6 * C + 2 * queries + 2 * keys + H  # norms, outputs, sums; q, attention's result, k, v; its log-sums
+    per_layer = 6 * C + 2 * queries + 2 * keys  # norms, outputs, sums; q, attention's result, k, v
+    per_layer += H * (2 + kept_keys(config, context))  # attention's totals, shifts and exponentials
     per_layer += 2 * F if config.mlp == "gelu" else 3 * F
     per_layer += queries + keys if config.positions == "rotary" else 0
     per_layer += queries + keys if config.qk_norm else 0
@@ -215,6 +218,13 @@ def activations_per_token(config: TransformerConfig) -> int:
         per_layer += 4 * C  # twice a mask and a result
         outside += 2 * C
     return layers * per_layer + outside
+
+
+def kept_keys(config: TransformerConfig, context: int) -> int:
+    """For how many keys per query and head attention keeps the exponential: none after the query's own block."""
+    if not worth_keeping(context, config.channels_per_head, config.attention_softcap):
+        return 0
+    return (context + min(QUERY_BLOCK, context)) // 2  # with a window fewer, which nobody counts
 
 
 # --- measuring ------------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def gelu_slope_block(x, y, out):
     """out = d gelu / dx = ½ (1 + t) + ½ x (1 - t²) · √(2/π) (1 + 3 · 0.044715 x²).
 
     t = tanh u is read back from y = gelu(x), because a division costs a tenth of a tanh: ½ (1 + t) = y / x =: h, and
-    so ½ (1 - t²) = 2 h (1 - h). At x = 0, h is ½.
+    so ½ x (1 - t²) = 2 x h (1 - h) = 2 y (1 - h). At x = 0, h is ½.
     """
     with np.errstate(invalid="ignore"):  # 0 / 0
         h = y / x
@@ -44,9 +44,8 @@ def gelu_slope_block(x, y, out):
     np.multiply(x, x, out=out)
     out *= 6.0 * GELU_SLOPE * GELU_CUBIC
     out += 2.0 * GELU_SLOPE
-    out *= x
-    out *= h
-    out *= 1.0 - h
+    out *= y
+    out -= out * h
     out += h
 
 

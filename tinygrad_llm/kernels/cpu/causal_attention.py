@@ -1,10 +1,12 @@
 """Causal attention, a block of queries at a time: keys after the last of them are never looked at.
 
-The scores of one block, for as many heads as fit the cache, are all that is ever held; the backward pass computes them
-again (Dao et al. 2022, "FlashAttention", section 3.1, with whole rows of keys instead of tiles).
+The scores of one block, for as many heads as fit the cache, are all that is held of a long text; the backward pass
+computes them again (Dao et al. 2022, "FlashAttention", section 3.1, with whole rows of keys instead of tiles). Of a
+short one they are kept.
 """
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from tinygrad_llm.kernels.pair import FastPair
 from tinygrad_llm.kernels.threads import BLOCK_BYTES, SMALL_BYTES, share_out, workers
 
 QUERY_BLOCK = 64  # queries handled together: keys after the last of them are never looked at
+KEPT_WIDTHS = 4  # exponentials that each head may keep per query, in units of D: see `worth_keeping`
 
 
 def query_blocks(length, past, window, dtype):
@@ -22,12 +25,23 @@ def query_blocks(length, past, window, dtype):
     """
     for first in range(0, length, QUERY_BLOCK):
         last = min(first + QUERY_BLOCK, length)
-        query = past + np.arange(first, last)[None, :]
-        start = 0 if window is None else max(0, past + first - window + 1)
-        key = np.arange(past + first if window is None else start, past + last)[:, None]
-        hidden = key > query if window is None else (key > query) | (key <= query - window)
-        mask = np.where(hidden, -np.inf, 0.0).astype(dtype) if hidden.any() else None
-        yield slice(first, last), slice(start, past + last), mask
+        if window is None:
+            yield slice(first, last), slice(0, past + last), future(last - first, dtype)
+        else:
+            start = max(0, past + first - window + 1)
+            key, query = np.arange(start, past + last)[:, None], past + np.arange(first, last)[None, :]
+            mask = np.where((key > query) | (key <= query - window), -np.inf, 0.0).astype(dtype)
+            yield slice(first, last), slice(start, past + last), mask
+
+
+@lru_cache(maxsize=16)  # nearly every call asks for the same one
+def future(length, dtype):
+    """(keys, queries) of 0, and -inf for the keys after the query; None where there are none."""
+    if length == 1:
+        return None
+    mask = np.where(np.arange(length)[:, None] > np.arange(length), -np.inf, 0.0).astype(dtype)
+    mask.flags.writeable = False
+    return mask
 
 
 def by_head(x, kv_heads):
@@ -102,28 +116,52 @@ def attention_forward(q, k, v, *, scale=None, window=None, softcap=None, starts=
     batch, keys, kv_heads = k.shape[:3]
     out = np.empty((*q.shape[:3], v.shape[3]), q.dtype)
     q5, k5, v5, out5 = (by_head(x, kv_heads) for x in (q, k, v, out))  # (B, K, H/K, T, D), (B, K, 1, S, D), …
-    log_sums = np.empty((*q5.shape[:3], 1, q5.shape[3]), q.dtype)  # of each query's exp(scores): for the backward
+    totals = np.empty((*q5.shape[:3], 1, q5.shape[3]), q.dtype)  # of each query's e^(score - shift)
+    shifts = np.empty_like(totals)
     past = keys - q.shape[1]
     plan = list(query_blocks(q.shape[1], past, window, q.dtype))
+    kept = room_for_weights(q5, k5, plan) if worth_keeping(keys, q.shape[-1], softcap) else [None] * len(plan)
     bytes_per_head = q5.shape[2] * min(q.shape[1], QUERY_BLOCK) * keys * q.itemsize
-    work = [(*piece, *block) for piece in pieces(batch, kv_heads, bytes_per_head, len(plan)) for block in plan]
+    work = [
+        (*piece, *block, room)
+        for piece in pieces(batch, kv_heads, bytes_per_head, len(plan))
+        for block, room in zip(plan, kept, strict=True)
+    ]
     work = work[::2] + work[1::2]  # late blocks have more keys: so both halves have as many of them
 
     def stretch(first, last):
-        for b, h, rows, columns, mask in work[first:last]:
-            scores = k5[b, h, :, columns] @ transposed(q5[b, h, :, rows] * scale)  # (b, h, H/K, s, t)
-            cap_softly(scores, softcap)
+        for b, h, rows, columns, mask, room in work[first:last]:
+            here = None if room is None else room[b, h]
+            scores = np.matmul(k5[b, h, :, columns], transposed(q5[b, h, :, rows] * scale), out=here)
+            cap_softly(scores, softcap)  # (b, h, H/K, s, t)
             ordinary = is_ordinary(scores)
             hide(scores, mask)
             if starts is not None:
                 hide_padding(scores, starts[b], columns, slice(past + rows.start, past + rows.stop))
-            shift = exponentials(scores, ordinary)
+            shifts[b, h, :, :, rows] = exponentials(scores, ordinary)
             total = np.ones((1, scores.shape[-2]), scores.dtype) @ scores  # (b, h, H/K, 1, t): the sum over keys
             np.divide(transposed(scores) @ v5[b, h, :, columns], transposed(total), out=out5[b, h, :, rows])
-            np.add(np.log(total, out=total), shift, out=log_sums[b, h, :, :, rows])
+            totals[b, h, :, :, rows] = total
 
     share_out(stretch, len(work), parallel=worth_threads(q, keys), one_blas_thread_each=True)
-    return out, (out, log_sums)
+    return out, (out, totals, shifts, kept)
+
+
+def worth_keeping(keys, width, softcap):
+    """Whether the exponentials are kept for the backward pass, which then need not compute them again.
+
+    For each query they are as many as there are keys: a long text cannot afford that. Up to 4 D per head are no more
+    than what the hidden layer of an MLP keeps. With a soft cap the scores would be needed too, for its slope.
+    """
+    return keys <= KEPT_WIDTHS * width and softcap is None
+
+
+def room_for_weights(q5, k5, plan):
+    """An empty array for the exponentials of each block of queries, (B, K, H/K, s, t)."""
+    return [
+        np.empty((*q5.shape[:3], columns.stop - columns.start, rows.stop - rows.start), q5.dtype)
+        for rows, columns, _ in plan
+    ]
 
 
 def attention_value(q, k, v, *, scale=None, window=None, softcap=None, starts=None):
@@ -149,35 +187,48 @@ def attention_value(q, k, v, *, scale=None, window=None, softcap=None, starts=No
 
 
 def attention_backward(g, saved, q, k, v, *, scale=None, window=None, softcap=None, starts=None):
-    out, log_sums = saved
+    """With e = e^(score - shift) and Σ, its total over the keys, the attention weights are e / Σ.
+
+    So dv = (e / Σ)ᵀ g = eᵀ (g / Σ), and likewise for the scores: it is g that is divided, which has fewer numbers.
+    """
+    out, totals, shifts, kept = saved
     scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
     batch, keys, kv_heads = k.shape[:3]
     dq, dk, dv = np.empty(q.shape, q.dtype), np.zeros(k.shape, k.dtype), np.zeros(v.shape, v.dtype)
     q5, k5, v5, out5, g5, dq5, dk5, dv5 = (by_head(x, kv_heads) for x in (q, k, v, out, g, dq, dk, dv))
     past = keys - q.shape[1]
-    plan = list(query_blocks(q.shape[1], past, window, q.dtype))
+    plan = query_blocks(q.shape[1], past, window, q.dtype)
+    blocks = [*zip(plan, kept, strict=True)][::-1]  # the last queries see all keys: they write dk and dv, others add
     work = pieces(batch, kv_heads, bytes_per_head=2 * q5.shape[2] * min(q.shape[1], QUERY_BLOCK) * keys * q.itemsize)
 
     def stretch(first, last):
         for b, h in work[first:last]:
             scaled = q5[b, h] * scale  # (b, h, H/K, T, D)
-            for rows, columns, mask in plan:
+            shares = g5[b, h] / transposed(totals[b, h])  # (b, h, H/K, T, D)
+            for (rows, columns, mask), room in blocks:
                 here, there = (b, h, slice(None), rows), (b, h, slice(None), columns)
-                weights = k5[there] @ transposed(scaled[:, :, :, rows])  # (b, h, H/K, s, t)
-                cap_softly(weights, softcap)
-                slope = None if softcap is None else 1.0 - np.square(weights * (1.0 / softcap))  # of the cap
-                hide(weights, mask)
-                if starts is not None:
-                    hide_padding(weights, starts[b], columns, slice(past + rows.start, past + rows.stop))
-                weights -= log_sums[b, h, :, :, rows]
-                np.exp(weights, out=weights)  # the attention weights again
-                dv5[there] += over_group(weights @ g5[here])
-                d_scores = v5[there] @ transposed(g5[here])  # (b, h, H/K, s, t)
-                d_scores -= np.vecdot(g5[here], out5[here])[..., None, :]
+                is_first = rows.stop == q.shape[1] and columns.start == 0
+                slope = None
+                if room is not None:
+                    weights = room[b, h]  # (b, h, H/K, s, t)
+                else:
+                    weights = k5[there] @ transposed(scaled[:, :, :, rows])  # (b, h, H/K, s, t)
+                    cap_softly(weights, softcap)
+                    slope = None if softcap is None else 1.0 - np.square(weights * (1.0 / softcap))  # of the cap
+                    hide(weights, mask)
+                    if starts is not None:
+                        hide_padding(weights, starts[b], columns, slice(past + rows.start, past + rows.stop))
+                    if shifts[b, h, :, :, rows].any():
+                        weights -= shifts[b, h, :, :, rows]
+                    np.exp(weights, out=weights)
+                share = shares[:, :, :, rows]
+                collect(weights, share, dv5[there], is_first)
+                d_scores = v5[there] @ transposed(share)  # (b, h, H/K, s, t)
+                d_scores -= np.vecdot(share, out5[here])[..., None, :]
                 d_scores *= weights
                 if slope is not None:
                     d_scores *= slope
-                dk5[there] += over_group(d_scores @ scaled[:, :, :, rows])
+                collect(d_scores, scaled[:, :, :, rows], dk5[there], is_first)
                 np.matmul(transposed(d_scores), k5[there], out=dq5[here])
             dq5[b, h] *= scale
 
@@ -185,9 +236,15 @@ def attention_backward(g, saved, q, k, v, *, scale=None, window=None, softcap=No
     return dq, dk, dv
 
 
-def over_group(terms):
-    """The sum over the query heads that share a key-value head, (b, h, 1, s, D)."""
-    return terms if terms.shape[2] == 1 else terms.sum(axis=2, keepdims=True)
+def collect(x, y, out, is_first):
+    """out += x @ y, summed over the query heads that share a key-value head. is_first: there is nothing in it yet.
+
+    x: (b, h, H/K, s, t), y: (b, h, H/K, t, D), out: (b, h, 1, s, D).
+    """
+    if is_first and x.shape[2] == 1:
+        np.matmul(x, y, out=out)
+    else:
+        out += (x @ y).sum(axis=2, keepdims=True) if x.shape[2] > 1 else x @ y
 
 
 def worth_threads(q, keys):

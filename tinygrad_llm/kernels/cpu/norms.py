@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinygrad_llm.kernels.cpu.rows import as_rows, column_sum, column_sums, row_means
+from tinygrad_llm.kernels.cpu.rows import as_rows, column_sum, column_sums, row_means, row_sums
 from tinygrad_llm.kernels.pair import FastPair
 from tinygrad_llm.kernels.threads import SMALL_BYTES, over_rows
 
@@ -33,25 +33,29 @@ def inverse_root_mean_square(rows, eps):
 
 
 def layer_norm_backward(g, saved, x, weight, bias=None, *, eps=1e-5):
+    """With c = x - mean, s = scale and n = c s: dx = s (g w - mean(g w) - n mean(g w n)), dw = Σ g n over the rows.
+
+    All sums are products of g or g c with the vectors s and w, and what they give is a number per row: no further pass
+    over the rows is made for them.
+    """
     mean, scale = saved
     rows, g_rows = as_rows(x), as_rows(g)
     dx = np.empty_like(rows)
     d_weight, d_bias = {}, {}
 
     def block(a, b):
-        gb, db = g_rows[a:b], dx[a:b]
-        normed = rows[a:b] - mean[a:b]
-        normed *= scale[a:b]
-        np.multiply(gb, normed, out=db)
-        d_weight[a] = column_sum(db)
+        gb, db, s = g_rows[a:b], dx[a:b], scale[a:b]
+        centred = rows[a:b] - mean[a:b]
+        np.multiply(gb, centred, out=db)
+        d_weight[a] = s[:, 0] @ db
         d_bias[a] = column_sum(gb)
+        centred *= row_sums(db, weight) * (s * s / db.shape[-1])  # n mean(g w n)
         np.multiply(gb, weight, out=db)
-        normed *= np.vecdot(db, normed)[:, None] / db.shape[-1]
-        db -= row_means(db)
-        db -= normed
-        db *= scale[a:b]
+        db -= centred
+        db -= row_sums(gb, weight) / db.shape[-1]
+        db *= s
 
-    over_rows(block, len(rows), 4 * rows.strides[0])
+    over_rows(block, len(rows), 3 * rows.strides[0])
     return dx.reshape(x.shape), column_sums(d_weight), None if bias is None else column_sums(d_bias)
 
 
@@ -85,21 +89,22 @@ def rms_norm_value(x, weight, *, eps=1e-5):
 
 
 def rms_norm_backward(g, scale, x, weight, *, eps=1e-5):
+    """With s = scale and n = x s: dx = s (g w - n mean(g w n)), dw = Σ g n over the rows; sums as in layer norm."""
     rows, g_rows = as_rows(x), as_rows(g)
     dx = np.empty_like(rows)
     d_weight = {}
 
     def block(a, b):
-        gb, db = g_rows[a:b], dx[a:b]
-        normed = rows[a:b] * scale[a:b]
-        np.multiply(gb, normed, out=db)
-        d_weight[a] = column_sum(db)
+        gb, db, s = g_rows[a:b], dx[a:b], scale[a:b]
+        products = gb * rows[a:b]
+        d_weight[a] = s[:, 0] @ products
+        share = row_sums(products, weight) * (s * s / db.shape[-1])
+        np.multiply(rows[a:b], share, out=products)  # n mean(g w n)
         np.multiply(gb, weight, out=db)
-        normed *= np.vecdot(db, normed)[:, None] / db.shape[-1]
-        db -= normed
-        db *= scale[a:b]
+        db -= products
+        db *= s
 
-    over_rows(block, len(rows), 4 * rows.strides[0])
+    over_rows(block, len(rows), 3 * rows.strides[0])
     return dx.reshape(x.shape), column_sums(d_weight)
 
 

@@ -13,7 +13,7 @@ def sum_of_squares(x):
     return math.fsum(float(np.dot(x[i : i + step], x[i : i + step])) for i in range(0, x.size, step))
 
 
-ADAMW_BLOCK = 200_000  # numbers that a thread works on at a time: ten short operations each, so blocks must be large
+ADAMW_BLOCK = 400_000  # numbers that a thread works on at a time: ten short operations each, so blocks must be large
 
 
 def adamw_step(parameters, gradients, first, second, *, rate, beta1, beta2, eps, decay, step, gradient_scale):

@@ -11,9 +11,14 @@ def as_rows(x):
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
+def row_sums(rows, weight):
+    """Σ row · weight of each row, (n, 1). A product with a vector is several times faster than NumPy's short sums."""
+    return (rows @ weight)[:, None]
+
+
 def row_means(rows):
-    """The mean of each row, (n, 1). As a product with a vector: several times faster than NumPy's own short sums."""
-    return (rows @ np.full(rows.shape[-1], 1.0 / rows.shape[-1], rows.dtype))[:, None]
+    """The mean of each row, (n, 1)."""
+    return row_sums(rows, np.full(rows.shape[-1], 1.0 / rows.shape[-1], rows.dtype))
 
 
 def column_sum(rows):

@@ -2,8 +2,11 @@
 
 import numpy as np
 
+from tinygrad_llm.kernels.cpu.products import product_in_place
 from tinygrad_llm.kernels.pair import FastPair
 from tinygrad_llm.kernels.segments import add_rows_to
+
+SMALL_TABLE = 32_000  # numbers in a table: up to here a product is quicker than one addition per token
 
 
 def embedding_forward(weight, ids):
@@ -11,15 +14,25 @@ def embedding_forward(weight, ids):
 
 
 def embedding_backward(g, saved, weight, ids, *, places=(None, None)):
-    """One row is added per token, in their order, so the sum repeats to the last bit."""
+    """One row is added per token, in their order, so the sum repeats to the last bit; of a small table all at once."""
+    rows, ids = g.reshape(-1, weight.shape[1]), np.asarray(ids).reshape(-1) % len(weight)  # (N, C), (N,)
+    if weight.size <= SMALL_TABLE:
+        return product_in_place(one_hot(ids, len(weight), rows.dtype), rows, places[0]), None
     if places[0] is None:
         out = np.zeros(weight.shape, g.dtype)
     else:
         out = places[0].array
         if places[0].is_empty:
             out[...] = 0.0
-    add_rows_to(out, g.reshape(-1, weight.shape[1]), np.asarray(ids).reshape(-1) % len(weight))
+    add_rows_to(out, rows, ids)
     return out, None
+
+
+def one_hot(ids, count, dtype):
+    """(count, N): 1 in column n at row ids[n], else 0."""
+    columns = np.zeros((count, len(ids)), dtype)
+    columns[ids, np.arange(len(ids))] = 1.0
+    return columns
 
 
 embedding = FastPair(embedding_forward, embedding_backward, adds_in_place=True)
