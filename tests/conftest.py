@@ -1,6 +1,7 @@
 """Options of the whole test suite, and the directory itself on the path: tests share `ops_table` and `strict_array`."""
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -13,6 +14,8 @@ settings.register_profile("suite", max_examples=60, derandomize=True, deadline=N
 settings.load_profile("suite")
 
 sys.path.append(str(Path(__file__).parent))
+
+os.environ["COLUMNS"] = "80"  # tables are as wide as the terminal, and are compared with what they were at this width
 
 
 def pytest_addoption(parser):

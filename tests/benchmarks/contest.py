@@ -20,7 +20,7 @@ from memory import forget_peaks, peak_memory
 
 Work = Callable[[], dict[str, float]]  # does everything once; the seconds of each part, by name
 
-TURN_SECONDS = 0.2  # short work is repeated for about so long in each turn, and the mean counts
+TURN_SECONDS = 0.2  # short work is repeated for about so long in each turn, and the mean counts, unless told otherwise
 PAUSE_SECONDS = 0.05  # before each turn, until the threads of the one before have gone to sleep
 WARM_UP, WARM_SECONDS = 3, 2.0  # times that the work is done before it is measured; fewer when it takes so long
 
@@ -43,12 +43,17 @@ class Result:
         return statistics.median(theirs / ours for ours, theirs in pairs)
 
 
-def contest(makers: dict[str, Callable[..., Work]], arguments: tuple, rounds: int) -> dict[str, Result]:
+def contest(
+    makers: dict[str, Callable[..., Work]], arguments: tuple, rounds: int, turn_seconds: float = TURN_SECONDS
+) -> dict[str, Result]:
     """Let each contestant work once per round.
 
-    makers: name -> a function of a module that makes, from `arguments`, the work of one turn.
+    makers: name -> a function of a module that makes, from `arguments`, the work of one turn. turn_seconds: how long a
+    turn is at least; work that takes less is repeated.
     """
-    contestants = {name: Contestant(maker, arguments) for name, maker in makers.items()}  # one warms up after the other
+    contestants = {  # one warms up after the other
+        name: Contestant(maker, arguments, turn_seconds) for name, maker in makers.items()
+    }
     turns: dict[str, list[dict[str, float]]] = {name: [] for name in makers}
     for _ in range(rounds):
         for name, contestant in contestants.items():
@@ -70,9 +75,9 @@ def in_a_process(function: Callable[..., Any], *arguments: Any) -> Any:
 class Contestant:
     """A process that works when it is told to. Made when it is ready and warm; raises what went wrong in there."""
 
-    def __init__(self, maker: Callable[..., Work], arguments: tuple) -> None:
+    def __init__(self, maker: Callable[..., Work], arguments: tuple, turn_seconds: float) -> None:
         self.pipe, theirs = spawn.Pipe()
-        self.process = spawn.Process(target=serve, args=(theirs, maker, arguments), daemon=True)
+        self.process = spawn.Process(target=serve, args=(theirs, maker, arguments, turn_seconds), daemon=True)
         self.process.start()
         theirs.close()
         self.answer()
@@ -98,7 +103,7 @@ class Contestant:
         return said
 
 
-def serve(pipe: Connection, maker: Callable[..., Work], arguments: tuple) -> None:
+def serve(pipe: Connection, maker: Callable[..., Work], arguments: tuple, turn_seconds: float) -> None:
     """The life of a contestant: get ready, then work when told."""
     try:
         work = maker(*arguments)
@@ -109,7 +114,7 @@ def serve(pipe: Connection, maker: Callable[..., Work], arguments: tuple) -> Non
             took = time.perf_counter() - start
             if time.perf_counter() - began > WARM_SECONDS:
                 break
-        repetitions = max(1, round(TURN_SECONDS / took))
+        repetitions = max(1, round(turn_seconds / took))
         pipe.send({})
         while pipe.recv() == "work":
             done = [work() for _ in range(repetitions)]

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from tinygrad_llm.kernels.peaks import Peaks
 
 PART = "step"
+TURN_SECONDS = 1.0  # training is many steps in a row, and the first ones after a pause are slower
 
 
 def ours(sizes: dict[str, Any]) -> Work:
@@ -146,7 +147,7 @@ def main(
     record: dict[str, dict] = {}
     for name in shapes or SHAPES:
         sizes = asdict(SHAPES[name])
-        results = contest(makers, (sizes,), rounds)
+        results = contest(makers, (sizes,), rounds, TURN_SECONDS)
         costs = in_a_process(step_costs, sizes, peaks)
         record[name] = {
             contestant: numbers(result, results[OURS], SHAPES[name].tokens, costs, peaks)

@@ -158,7 +158,8 @@ def reduce_losses(total: Tensor, targets: Array, reduction: str) -> Tensor:
 def dropout(x: Tensor, rate: float, rng: np.random.Generator | None) -> Tensor:
     """Each value becomes 0 with probability `rate`, else is divided by 1 - rate (Srivastava et al. 2014, section 4).
 
-    Without a generator (evaluation, generation) nothing happens. Draws on the host: both backends drop the same.
+    Without a generator (evaluation, generation) nothing happens. Draws on the host: both backends drop the same. The
+    probability is `rate` to the nearest 1/65,536.
     """
     if rng is None or rate == 0.0:
         return x

@@ -111,7 +111,15 @@ def cap_softly(scores, softcap):
 
 
 def attention_forward(q, k, v, *, scale=None, window=None, softcap=None, starts=None):
-    """Scores are kept as (keys, queries): sums and maxima over keys then run along memory, many queries at a time."""
+    keep = worth_keeping(k.shape[1], q.shape[-1], softcap)
+    return attend_in_blocks(q, k, v, keep, scale, window, softcap, starts)
+
+
+def attend_in_blocks(q, k, v, keep, scale, window, softcap, starts):
+    """Attention and what its backward pass needs. keep: whether the exponentials are kept for it.
+
+    Scores are held as (keys, queries): sums and maxima over keys then run along memory, many queries at a time.
+    """
     scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
     batch, keys, kv_heads = k.shape[:3]
     out = np.empty((*q.shape[:3], v.shape[3]), q.dtype)
@@ -120,7 +128,7 @@ def attention_forward(q, k, v, *, scale=None, window=None, softcap=None, starts=
     shifts = np.empty_like(totals)
     past = keys - q.shape[1]
     plan = list(query_blocks(q.shape[1], past, window, q.dtype))
-    kept = room_for_weights(q5, k5, plan) if worth_keeping(keys, q.shape[-1], softcap) else [None] * len(plan)
+    kept = room_for_weights(q5, plan) if keep else [None] * len(plan)
     bytes_per_head = q5.shape[2] * min(q.shape[1], QUERY_BLOCK) * keys * q.itemsize
     work = [
         (*piece, *block, room)
@@ -156,7 +164,7 @@ def worth_keeping(keys, width, softcap):
     return keys <= KEPT_WIDTHS * width and softcap is None
 
 
-def room_for_weights(q5, k5, plan):
+def room_for_weights(q5, plan):
     """An empty array for the exponentials of each block of queries, (B, K, H/K, s, t)."""
     return [
         np.empty((*q5.shape[:3], columns.stop - columns.start, rows.stop - rows.start), q5.dtype)
@@ -167,7 +175,7 @@ def room_for_weights(q5, k5, plan):
 def attention_value(q, k, v, *, scale=None, window=None, softcap=None, starts=None):
     """Without a gradient to come; a single query, as in writing token by token, is spared what blocks cost."""
     if q.shape[1] > 1:
-        return attention_forward(q, k, v, scale=scale, window=window, softcap=softcap, starts=starts)[0]
+        return attend_in_blocks(q, k, v, False, scale, window, softcap, starts)[0]
     batch, keys, kv_heads, width = k.shape
     if window is not None and keys > window:
         first = keys - window  # of the keys that the query looks at
