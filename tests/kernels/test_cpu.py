@@ -91,6 +91,20 @@ def test_any_split_of_the_rows_gives_the_same(cores, block_bytes, monkeypatch):
     assert_fast_is_plain(F.projected_loss, x, normal(9, 6), targets)
 
 
+@pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_infinite_logits_spoil_no_more_than_they_do_by_the_formula(dtype):
+    inf, nan = np.inf, np.nan
+    rows = [[1, 2, 3], [inf, 1, 2], [-inf, 1, 2], [-inf, -inf, -inf], [inf, inf, 1], [nan, 1, 2], [inf, -inf, 0]]
+    x, targets = np.array(rows, dtype), np.array([0, 1, 2, 0, 1, 1, 2])
+    for fn, arrays in ((F.log_softmax, (x,)), (F.softmax, (x,)), (F.token_losses, (x, targets))):
+        found = fn(*arrays)
+        with plain():
+            wanted = fn(*arrays)
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    assert np.array_equal(F.log_softmax(x)[1], [nan, -inf, -inf], equal_nan=True)
+
+
 def test_loss_without_gradients_in_pieces(monkeypatch):
     """Evaluation makes the logits piece by piece; the sum is the same."""
     x, w = normal(4, 9, 6), normal(11, 6)

@@ -38,14 +38,28 @@ def softmax_backward(g, y, x):
 softmax = FastPair(softmax_forward, softmax_backward)
 
 
+def finite_max(rows):
+    """The largest number of each row, (n, 1); 0 where that is infinite, since ∞ - ∞ would spoil the others."""
+    largest = rows.max(axis=-1, keepdims=True)
+    largest[np.isinf(largest)] = 0.0
+    return largest
+
+
+def log_sums_of_exponentials(rows):
+    """log Σ e^x of each row, (n, 1); ∞ and -∞ where they are right."""
+    with np.errstate(over="ignore", divide="ignore"):
+        total = np.exp(rows).sum(axis=-1, keepdims=True)
+        return np.log(total, out=total)
+
+
 def log_softmax_forward(x):
     y = np.array(x, np.result_type(x, np.float32), order="C")
     rows = y.reshape(-1, y.shape[-1])
 
     def block(a, b):
         yb = rows[a:b]
-        yb -= yb.max(axis=-1, keepdims=True)
-        yb -= np.log(np.exp(yb).sum(axis=-1, keepdims=True))
+        yb -= finite_max(yb)
+        yb -= log_sums_of_exponentials(yb)
 
     over_rows(block, len(rows), 2 * rows.strides[0])
     return y, y
@@ -74,9 +88,8 @@ def cross_entropy_forward(logits, targets):
     log_sums = np.empty((len(rows), 1), rows.dtype)
 
     def block(a, b):
-        largest = rows[a:b].max(axis=-1, keepdims=True)
-        total = np.exp(rows[a:b] - largest).sum(axis=-1, keepdims=True)
-        np.add(np.log(total, out=total), largest, out=log_sums[a:b])
+        largest = finite_max(rows[a:b])
+        np.add(log_sums_of_exponentials(rows[a:b] - largest), largest, out=log_sums[a:b])
         here = wanted[a:b]
         losses[a:b] = np.where(here >= 0, log_sums[a:b, 0] - rows[np.arange(a, b), here], 0)
 
