@@ -600,6 +600,12 @@ TABLE = [
         case(normal(3, 4), 0.25, 7),
         op=lambda x, rate, seed: F.dropout(x, rate, np.random.default_rng(seed)),
     ),
+    row(
+        "drop",
+        lambda x, draws, rate: np.where(draws >= rate * 65536, x / (1.0 - rate), 0.0).astype(x.dtype),
+        case(normal(2, 3), exactly([[0, 16383, 16384], [65535, 16385, 7]]), rate=0.25),
+        op=F.drop,
+    ),
 ]
 
 FAST = {
@@ -615,5 +621,6 @@ FAST = {
     "attention",
     "token_losses",
     "projected_loss",
+    "drop",
 }
 CASES = {f"{r.name}-{i}": (r, c) for r in TABLE for i, c in enumerate(r.cases)}

@@ -88,6 +88,7 @@ def test_any_split_of_the_rows_gives_the_same(cores, block_bytes, monkeypatch):
     assert_fast_is_plain(F.linear, x, normal(3, 6))
     targets = np.random.default_rng(0).integers(-1, 6, (5, 7))
     assert_fast_is_plain(F.token_losses, x, targets)
+    assert_fast_is_plain(F.drop, x, np.random.default_rng(0).integers(0, 65536, x.shape, np.uint16), rate=0.3)
     assert_fast_is_plain(F.projected_loss, x, normal(9, 6), targets)
 
 
@@ -162,6 +163,7 @@ def test_the_number_of_cores_can_be_chosen(monkeypatch):
 def test_single_numbers_and_empty_arrays(shape):
     assert_fast_is_plain(F.gelu, normal(*shape))
     assert_fast_is_plain(F.silu_gate, normal(*shape), normal(*shape, seed=1))
+    assert_fast_is_plain(F.drop, normal(*shape), np.zeros(shape, np.uint16), rate=0.3)
 
 
 @pytest.mark.parametrize("small_table", [0, 32_000])

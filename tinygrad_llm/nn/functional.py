@@ -155,6 +155,16 @@ def reduce_losses(total: Tensor, targets: Array, reduction: str) -> Tensor:
     raise InputError(f"reduction must be 'mean' or 'sum', it was {reduction!r}.")
 
 
+@fused(cpu=cpu.drop)
+def drop(x, draws, *, rate):
+    """x / (1 - rate) where the draw is at least rate · 65,536, else 0. x: (...), draws: (...), 0 to 65,535 -> (...).
+
+    Dividing here, while training, keeps the mean, so that nothing is to be done to the weights afterwards.
+    """
+    keep = draws >= round(rate * 65_536)
+    return x * (keep.astype(x.dtype) * (1.0 / (1.0 - rate)))
+
+
 def dropout(x: Tensor, rate: float, rng: np.random.Generator | None) -> Tensor:
     """Each value becomes 0 with probability `rate`, else is divided by 1 - rate (Srivastava et al. 2014, section 4).
 
@@ -163,8 +173,7 @@ def dropout(x: Tensor, rate: float, rng: np.random.Generator | None) -> Tensor:
     """
     if rng is None or rate == 0.0:
         return x
-    keep = array_module(x.data).asarray(draws(x.shape, rng) >= round(rate * 65_536))
-    return x * (keep.astype(x.dtype) * (1.0 / (1.0 - rate)))
+    return drop(x, array_module(raw(x)).asarray(draws(x.shape, rng)), rate=rate)
 
 
 def draws(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:

@@ -215,8 +215,8 @@ def activations_per_token(config: TransformerConfig, context: int) -> int:
     per_layer += 2 * C if config.post_norms else 0
     outside = (3 if config.positions == "learned" else 2) * C + config.vocab_size
     if config.dropout:
-        per_layer += 4 * C  # twice a mask and a result
-        outside += 2 * C
+        per_layer += 3 * C  # twice a result and its draws, which are half as large
+        outside += 3 * C // 2
     return layers * per_layer + outside
 
 

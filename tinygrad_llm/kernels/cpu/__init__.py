@@ -7,6 +7,7 @@ definition; here stands only how.
 
 from tinygrad_llm.kernels.cpu.activations import gelu, gelu_gate, silu_gate
 from tinygrad_llm.kernels.cpu.causal_attention import attention
+from tinygrad_llm.kernels.cpu.dropout import drop
 from tinygrad_llm.kernels.cpu.norms import layer_norm, rms_norm
 from tinygrad_llm.kernels.cpu.optimizer import adamw_step, sum_of_squares
 from tinygrad_llm.kernels.cpu.probabilities import log_softmax, projected_loss, softmax, token_losses
