@@ -7,13 +7,30 @@ from tinygrad_llm.kernels.pair import NOWHERE, FastPair
 from tinygrad_llm.kernels.threads import blocks, over_rows
 
 
+FEW_ROWS = 32  # up to which the other order is quicker, unless the matrix is a whole vocabulary
+MANY_OUTPUTS = 16_384
+
+
 def linear_forward(x, weight, bias=None):
     rows = as_rows(x)  # (N, I)
-    # A single vector as matrix · vector: OpenBLAS's product of matrices would copy the weights first, to reuse them.
-    y = weight.dot(rows[0])[None] if len(rows) == 1 else rows @ weight.T  # (N, O)
+    y = times_weights(rows, weight)  # (N, O)
     if bias is not None:
         over_rows(lambda a, b: np.add(y[a:b], bias, out=y[a:b]), len(y), y.strides[0])
     return y.reshape(*x.shape[:-1], weight.shape[0]), None
+
+
+def times_weights(rows, weight):
+    """x Wᵀ. (N, I), (O, I) -> (N, O).
+
+    For few rows most of the time goes into reading the weights, and OpenBLAS's product of matrices copies them first,
+    to reuse them. One or two rows are quicker as products with a vector, which does not; for some more it copies less
+    slowly in W xᵀ (8 rows: 10 % of the time of all, 32 rows: 20 %).
+    """
+    if len(rows) <= 2:
+        return np.matvec(weight, rows)
+    if len(rows) <= FEW_ROWS and len(weight) <= MANY_OUTPUTS:
+        return np.ascontiguousarray((weight @ rows.T).T)
+    return rows @ weight.T
 
 
 def linear_backward(g, saved, x, weight, bias=None, *, places=(None, None, None)):
