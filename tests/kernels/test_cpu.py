@@ -1,5 +1,8 @@
 """The fast pairs where their speed comes from a second path: large scores, long texts, many rows, several threads."""
 
+from functools import partial
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,7 +22,8 @@ def value_and_gradients(fn, arrays, options, g):
     return [y.data, *(t.grad.data for t in tensors if isinstance(t, Tensor))]
 
 
-def assert_fast_is_plain(fn, *arrays, rtol=1e-9, **options):
+def assert_fast_is_plain(fn, *arrays, rtol=1e-9, atol=1e-12, **options):
+    """atol: beside a share of the largest number, for where the formula says 0, as of a softmax over one number."""
     with plain():
         shape = fn(*arrays, **options).shape
     g = np.random.default_rng(99).standard_normal(shape).astype(arrays[0].dtype)
@@ -28,11 +32,69 @@ def assert_fast_is_plain(fn, *arrays, rtol=1e-9, **options):
         slow = value_and_gradients(fn, arrays, options, g)
     for a, b in zip(fast, slow, strict=True):
         assert a.dtype == b.dtype
-        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * float(np.abs(b).max(initial=0.0)) + 1e-12)
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * float(np.abs(b).max(initial=0.0)) + atol)
+
+
+def tolerances(dtype, scale=1.0):
+    """scale: of the numbers that go in."""
+    return {"rtol": 1e-9, "atol": 1e-12} if dtype is np.float64 else {"rtol": 1e-4, "atol": 1e-6 * scale}
 
 
 def normal(*shape, scale=1.0, seed=0):
     return scale * np.random.default_rng([seed, *shape]).standard_normal(shape)
+
+
+def drawn(rows, channels, outputs, dtype, seed):
+    """Arrays that fit each other, of any size; rows: the leading axes."""
+    rng = np.random.default_rng(seed)
+
+    def numbers(*shape):
+        return rng.standard_normal(shape).astype(dtype)
+
+    return SimpleNamespace(
+        x=numbers(*rows, channels),
+        y=numbers(*rows, channels),
+        weight=numbers(channels),
+        bias=numbers(channels),
+        matrix=numbers(outputs, channels),
+        matrix_bias=numbers(outputs),
+        ids=rng.integers(-outputs, outputs, rows),
+        targets=rng.integers(-1, outputs, rows),
+        classes=rng.integers(-1, channels, rows),
+        draws=rng.integers(0, 65_536, (*rows, channels), np.uint16),
+        heads=numbers(2, outputs, 3, 2 * channels),
+        angles=numbers(2, outputs, channels),
+    )
+
+
+ANY_SHAPE = {
+    "linear": lambda a: (F.linear, a.x, a.matrix, a.matrix_bias),
+    "linear without bias": lambda a: (F.linear, a.x, a.matrix),
+    "gelu": lambda a: (F.gelu, a.x),
+    "silu_gate": lambda a: (F.silu_gate, a.x, a.y),
+    "gelu_gate": lambda a: (F.gelu_gate, a.x, a.y),
+    "layer_norm": lambda a: (F.layer_norm, a.x, a.weight, a.bias),
+    "layer_norm without bias": lambda a: (F.layer_norm, a.x, a.weight),
+    "rms_norm": lambda a: (F.rms_norm, a.x, a.weight),
+    "rotate": lambda a: (lambda x: F.rotate(x, *a.angles), a.heads),
+    "softmax": lambda a: (F.softmax, a.x),
+    "log_softmax": lambda a: (F.log_softmax, a.x),
+    "token_losses": lambda a: (F.token_losses, a.x, a.classes),
+    "projected_loss": lambda a: (F.projected_loss, a.x, a.matrix, a.targets),
+    "embedding": lambda a: (F.embedding, a.matrix, a.ids),
+    "drop": lambda a: (partial(F.drop, rate=0.3), a.x, a.draws),
+}
+
+
+@pytest.mark.parametrize("name", ANY_SHAPE)
+@settings(max_examples=40)
+@given(
+    rows=st.lists(st.integers(0, 5), max_size=3), channels=st.integers(1, 9), outputs=st.integers(1, 40),
+    dtype=st.sampled_from([np.float32, np.float64]), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_any_shape(name, rows, channels, outputs, dtype, seed):
+    op, *arrays = ANY_SHAPE[name](drawn(rows, channels, outputs, dtype, seed))
+    assert_fast_is_plain(op, *arrays, **tolerances(dtype))
 
 
 @settings(max_examples=80)
@@ -40,20 +102,22 @@ def normal(*shape, scale=1.0, seed=0):
     st.integers(1, 3), st.integers(1, 5), st.integers(0, 4), st.integers(1, 3), st.integers(1, 3),
     st.sampled_from([1.0, 300.0]), st.none() | st.integers(1, 6), st.sampled_from([2, 3, 128]),
     st.sampled_from([None, 2.0]), st.none() | st.lists(st.integers(0, 8), min_size=3, max_size=3), st.booleans(),
+    st.sampled_from([np.float32, np.float64]),
 )  # fmt: skip
-def test_attention(batch, length, past, kv_heads, group, scale, window, query_block, softcap, starts, keeps):
+def test_attention(batch, length, past, kv_heads, group, scale, window, query_block, softcap, starts, keeps, dtype):
     """Any heads, cached positions, windows, padding, caps, blocks of queries, and scores too large for e^score.
 
     keeps: what the forward pass computed, for the backward pass.
     """
-    q = normal(batch, length, kv_heads * group, 4, scale=scale)
-    k, v = normal(batch, past + length, kv_heads, 4, seed=1), normal(batch, past + length, kv_heads, 4, seed=2)
+    q = normal(batch, length, kv_heads * group, 4, scale=scale).astype(dtype)
+    k, v = (normal(batch, past + length, kv_heads, 4, seed=seed).astype(dtype) for seed in (1, 2))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(causal_attention, "QUERY_BLOCK", query_block)
         patch.setattr(causal_attention, "KEPT_WIDTHS", 4 if keeps else 0)
         patch.setattr(causal_attention, "SMALL_BYTES", 0)
         starts = None if starts is None else np.minimum(starts[:batch], past + length - 1)
-        assert_fast_is_plain(F.attention, q, k, v, window=window, softcap=softcap, starts=starts)
+        options = {"window": window, "softcap": softcap, "starts": starts}
+        assert_fast_is_plain(F.attention, q, k, v, **options, **tolerances(dtype, scale))
 
 
 def test_attention_over_several_blocks_in_float32():

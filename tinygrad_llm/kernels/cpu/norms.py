@@ -56,7 +56,7 @@ def layer_norm_backward(g, saved, x, weight, bias=None, *, eps=1e-5):
         db *= s
 
     over_rows(block, len(rows), 3 * rows.strides[0])
-    return dx.reshape(x.shape), column_sums(d_weight), None if bias is None else column_sums(d_bias)
+    return dx.reshape(x.shape), column_sums(d_weight, weight), None if bias is None else column_sums(d_bias, bias)
 
 
 layer_norm = FastPair(layer_norm_forward, layer_norm_backward)
@@ -105,7 +105,7 @@ def rms_norm_backward(g, scale, x, weight, *, eps=1e-5):
         db *= s
 
     over_rows(block, len(rows), 3 * rows.strides[0])
-    return dx.reshape(x.shape), column_sums(d_weight)
+    return dx.reshape(x.shape), column_sums(d_weight, weight)
 
 
 rms_norm = FastPair(rms_norm_forward, rms_norm_backward, rms_norm_value)

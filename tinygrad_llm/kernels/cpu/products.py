@@ -6,7 +6,6 @@ from tinygrad_llm.kernels.cpu.rows import as_rows, column_sum
 from tinygrad_llm.kernels.pair import NOWHERE, FastPair
 from tinygrad_llm.kernels.threads import blocks, over_rows
 
-
 FEW_ROWS = 32  # up to which the other order is quicker, unless the matrix is a whole vocabulary
 MANY_OUTPUTS = 16_384
 

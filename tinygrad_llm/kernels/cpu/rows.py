@@ -26,6 +26,9 @@ def column_sum(rows):
     return np.ones(len(rows), rows.dtype) @ rows
 
 
-def column_sums(parts):
-    """The sum of the partial results that the blocks left in a dictionary keyed by their first row."""
-    return sum(parts[start] for start in sorted(parts))
+def column_sums(parts, like):
+    """The sum of the partial results that the blocks left in a dictionary keyed by their first row.
+
+    like: an array of the result's shape, for the sum over no rows.
+    """
+    return sum(parts[start] for start in sorted(parts)) if parts else np.zeros_like(like)
