@@ -170,6 +170,7 @@ CRAFTED = {
     "another kind of file": (b"PK\3\4" + b"x" * 100, "no GGUF file"),
     "an old version": (crafted(version=1), r"version 1, and versions \(2, 3\)"),
     "a future version": (crafted(version=4), "version 4"),
+    "version 0": (crafted(version=0), "GGUF version 0"),
     "big-endian": (crafted(version=3 << 24), "big-endian"),
     "absurdly many tensors": (crafted(tensor_count=HUGE), f"{HUGE} tensors, more than fit"),
     "absurdly many entries": (crafted(entry_count=HUGE), f"{HUGE} entries of metadata, more than fit"),

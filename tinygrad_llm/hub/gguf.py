@@ -136,7 +136,7 @@ class GGUFFile:
         if header.take(len(MAGIC)) != MAGIC:
             raise _Damaged("it is no GGUF file (it does not begin with 'GGUF')")
         version = header.number("<I")
-        if version & 0xFFFF == 0:
+        if version and version % (1 << 24) == 0:
             raise _Damaged("it is big-endian, and only little-endian files are read")
         if version not in VERSIONS:
             raise _Damaged(f"it is GGUF version {version}, and versions {VERSIONS} are read")
