@@ -8,7 +8,6 @@ import tinygrad_llm.runtime  # isort: skip  # before NumPy is loaded
 from tinygrad_llm.autograd import (
     Tensor,
     checkpoint,
-    find_bad_values,
     grad,
     gradients,
     hessian,
@@ -21,10 +20,11 @@ from tinygrad_llm.autograd import (
     value_and_grad,
     vjp,
 )
-from tinygrad_llm.autograd.gradcheck import gradcheck
-from tinygrad_llm.autograd.graph import graph
-from tinygrad_llm.autograd.steps import steps
 from tinygrad_llm.chat_session import ChatSession
+from tinygrad_llm.debugging.bad_values import find_bad_values
+from tinygrad_llm.debugging.gradcheck import gradcheck
+from tinygrad_llm.debugging.graph import graph
+from tinygrad_llm.debugging.steps import steps
 from tinygrad_llm.errors import InputError, MachineError
 from tinygrad_llm.hub.architectures import describe_mapping
 from tinygrad_llm.language_model import LanguageModel, export, load

@@ -13,8 +13,8 @@ from ops_table import CASES, TABLE
 from strict_array import strict, unwrap
 
 from tinygrad_llm.autograd import Tensor, ops, plain, raw
-from tinygrad_llm.autograd.gradcheck import gradcheck
 from tinygrad_llm.backend import to_numpy
+from tinygrad_llm.debugging.gradcheck import gradcheck
 
 DIFFERENTIABLE = [name for name, (row, _) in CASES.items() if row.differentiable]
 FAST = [name for name, (row, _) in CASES.items() if row.has_fast_pair]

@@ -123,7 +123,7 @@ def turns(
 def show_profiles(path: str, sizes: dict[str, int], peaks: Peaks) -> None:
     """Where our time goes, op by op."""
     import tinygrad_llm as tg
-    from tinygrad_llm.autograd.profile import Profile
+    from tinygrad_llm.debugging.profile import Profile
     from tinygrad_llm.generation.cache import GrowingCache
     from tinygrad_llm.generation.generate import next_log_probabilities
     from tinygrad_llm.pictures.profile_table import profile_table

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygrad_llm as tg
-from tinygrad_llm.autograd.profile import Profile
+from tinygrad_llm.debugging.profile import Profile
 from tinygrad_llm.generation.cache import GrowingCache
 from tinygrad_llm.nn.lora import lora
 

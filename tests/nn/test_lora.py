@@ -10,7 +10,7 @@ from safetensors.numpy import load, save
 
 import tinygrad_llm as tg
 from tinygrad_llm.autograd.modes import Watcher, mode, watching
-from tinygrad_llm.autograd.profile import Profile
+from tinygrad_llm.debugging.profile import Profile
 from tinygrad_llm.nn.adapter_file import load_adapters, save_adapters
 from tinygrad_llm.nn.lora import adapters, lora, lora_linear, merge, merged_state
 

@@ -1,13 +1,12 @@
 """What a Tensor is and how gradients flow: `tensor`, `primitive`, `engine`, and the vocabulary in `ops`.
 
-Derivatives of functions stand in `functional`; `graph`, `steps` and `bad_values` show what happens.
+Derivatives of functions stand in `functional`. The instruments that show what happens are in `debugging`.
 """
 
 from tinygrad_llm.autograd.tensor import Tensor, is_tracked, ones_like, raw, zeros  # first: the others build on it
 
 from tinygrad_llm.autograd.modes import no_grad, plain  # isort: skip
 from tinygrad_llm.autograd.primitive import Fused, Primitive, fused, primitive  # isort: skip
-from tinygrad_llm.autograd.bad_values import find_bad_values
 from tinygrad_llm.autograd.functional import (
     grad,
     gradients,
@@ -18,5 +17,4 @@ from tinygrad_llm.autograd.functional import (
     value_and_grad,
     vjp,
 )
-from tinygrad_llm.autograd.lines import remember_lines
 from tinygrad_llm.autograd.recompute import checkpoint

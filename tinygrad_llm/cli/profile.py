@@ -15,7 +15,7 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from tinygrad_llm.autograd.profile import Profile
+from tinygrad_llm.debugging.profile import Profile
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.files import atomic_write_bytes
 from tinygrad_llm.generation.profile import profile_generation

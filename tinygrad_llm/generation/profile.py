@@ -1,6 +1,6 @@
 """Where the time of writing goes: first the prompt, which is read at once, then one token after the other.
 
-Comes before: `autograd.profile`, `generate`, which is what is watched. Comes after: `tinygrad-llm profile`.
+Comes before: `debugging.profile`, `generate`, which is what is watched. Comes after: `tinygrad-llm profile`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tinygrad_llm.autograd.profile import Profile
+from tinygrad_llm.debugging.profile import Profile
 from tinygrad_llm.generation.generate import generate_tokens
 from tinygrad_llm.generation.samplers import Chain
 from tinygrad_llm.nn.transformer import Transformer

@@ -1,6 +1,6 @@
 """A profile as a picture: one bar per op, forward and backward, and in each the time that it could not do without.
 
-Comes before: `autograd.profile`. Comes after: `tinygrad-llm profile --plot`.
+Comes before: `debugging.profile`. Comes after: `tinygrad-llm profile --plot`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tinygrad_llm.autograd.profile import Profile, Work
+from tinygrad_llm.debugging.profile import Profile, Work
 from tinygrad_llm.kernels.peaks import Peaks
 from tinygrad_llm.pictures.learning_curve import GRID, INK, QUIET, ROUND_STEPS
 

@@ -1,6 +1,6 @@
 """A profile as a table in the terminal: what each op took, how fast that was, and how fast the machine could be.
 
-Comes before: `autograd.profile`. Comes after: `tinygrad-llm profile`.
+Comes before: `debugging.profile`. Comes after: `tinygrad-llm profile`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from rich.bar import Bar
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from tinygrad_llm.autograd.profile import Profile, Work
+from tinygrad_llm.debugging.profile import Profile, Work
 from tinygrad_llm.kernels.peaks import Peaks
 
 BAR_WIDTH = 12  # at most; a narrow terminal makes it shorter

@@ -2,7 +2,7 @@
 
 The step is the trainer's own, only looked at.
 
-Comes before: `autograd.profile`, `trainer` (`train_step`). Comes after: `tinygrad-llm profile`.
+Comes before: `debugging.profile`, `trainer` (`train_step`). Comes after: `tinygrad-llm profile`.
 Left out on purpose: the crew of processes (`parallel`). One process does the whole batch here, its ops on all cores,
 so a step may take longer than in training; what each op costs is seen better so.
 """
@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tinygrad_llm.autograd.costs import NOTHING, Cost
-from tinygrad_llm.autograd.profile import Profile
+from tinygrad_llm.debugging.costs import NOTHING, Cost
+from tinygrad_llm.debugging.profile import Profile
 from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.text.batches import Batches
 from tinygrad_llm.training.optimizers import Muon, Optimizer

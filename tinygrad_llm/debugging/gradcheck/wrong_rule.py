@@ -15,13 +15,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from tinygrad_llm.autograd.gradcheck.bends import bend_of, bent_op, bent_places
-from tinygrad_llm.autograd.gradcheck.differences import derivative, differs, host
-from tinygrad_llm.autograd.gradcheck.explanations import explained
-from tinygrad_llm.autograd.gradcheck.local import Local, indices_of, low_precision, nodes_of
-from tinygrad_llm.autograd.gradcheck.problem import Problem
-from tinygrad_llm.autograd.gradcheck.report import Finding
 from tinygrad_llm.autograd.primitive import Node
+from tinygrad_llm.debugging.gradcheck.bends import bend_of, bent_op, bent_places
+from tinygrad_llm.debugging.gradcheck.differences import derivative, differs, host
+from tinygrad_llm.debugging.gradcheck.explanations import explained
+from tinygrad_llm.debugging.gradcheck.local import Local, indices_of, low_precision, nodes_of
+from tinygrad_llm.debugging.gradcheck.problem import Problem
+from tinygrad_llm.debugging.gradcheck.report import Finding
 
 
 def first_order(

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tinygrad_llm.autograd import Tensor, no_grad, ops, plain
-from tinygrad_llm.autograd.bad_values import find_bad_values
 from tinygrad_llm.autograd.functional import gradients
+from tinygrad_llm.debugging.bad_values import find_bad_values
 from tinygrad_llm.nn import functional as F
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.autograd.lines import Line, Lines, calling_lines, lines_of
 from tinygrad_llm.autograd.modes import watching
 from tinygrad_llm.autograd.primitive import Node
 from tinygrad_llm.autograd.tensor import Tensor, raw
 from tinygrad_llm.backend import array_module, to_numpy
+from tinygrad_llm.debugging.lines import Line, Lines, calling_lines, lines_of
 
 
 @contextlib.contextmanager

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinygrad_llm.autograd.gradcheck.differences import STEP
-from tinygrad_llm.autograd.gradcheck.local import Local, indices_of
 from tinygrad_llm.autograd.primitive import Node
+from tinygrad_llm.debugging.gradcheck.differences import STEP
+from tinygrad_llm.debugging.gradcheck.local import Local, indices_of
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.autograd.gradcheck.differences import host
-from tinygrad_llm.autograd.gradcheck.local import Local, in_dtype, nodes_of
-from tinygrad_llm.autograd.gradcheck.report import Finding
 from tinygrad_llm.autograd.primitive import Node
 from tinygrad_llm.autograd.tensor import Tensor, raw
+from tinygrad_llm.debugging.gradcheck.differences import host
+from tinygrad_llm.debugging.gradcheck.local import Local, in_dtype, nodes_of
+from tinygrad_llm.debugging.gradcheck.report import Finding
 
 
 def broken_contracts(outputs: list[Tensor]) -> list[Finding]:

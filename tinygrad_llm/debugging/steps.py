@@ -27,13 +27,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_llm.autograd.engine import first_gradient, pull_back
-from tinygrad_llm.autograd.graph import Graph
-from tinygrad_llm.autograd.lines import Line, lines_of
 from tinygrad_llm.autograd.modes import Watcher, watching
-from tinygrad_llm.autograd.names import variables
 from tinygrad_llm.autograd.primitive import Fused, Node
 from tinygrad_llm.autograd.tensor import Tensor, raw
 from tinygrad_llm.backend import to_numpy
+from tinygrad_llm.debugging.graph import Graph
+from tinygrad_llm.debugging.lines import Line, lines_of
+from tinygrad_llm.debugging.names import variables
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.autograd.gradcheck.bends import bend_of
-from tinygrad_llm.autograd.gradcheck.differences import derivative, differs, gradient_of, host, same
-from tinygrad_llm.autograd.gradcheck.local import Local, indices_of, nodes_of
-from tinygrad_llm.autograd.gradcheck.problem import Problem
-from tinygrad_llm.autograd.gradcheck.report import Finding
 from tinygrad_llm.autograd.primitive import Node
 from tinygrad_llm.autograd.tensor import Tensor, raw
+from tinygrad_llm.debugging.gradcheck.bends import bend_of
+from tinygrad_llm.debugging.gradcheck.differences import derivative, differs, gradient_of, host, same
+from tinygrad_llm.debugging.gradcheck.local import Local, indices_of, nodes_of
+from tinygrad_llm.debugging.gradcheck.problem import Problem
+from tinygrad_llm.debugging.gradcheck.report import Finding
 
 
 def second_order(

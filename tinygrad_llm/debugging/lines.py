@@ -21,8 +21,9 @@ from typing import Any, NamedTuple
 from tinygrad_llm.autograd.modes import Watcher, watching
 from tinygrad_llm.autograd.tensor import Tensor
 
-AUTOGRAD = os.path.dirname(os.path.abspath(__file__)) + os.sep
-PACKAGE = os.path.dirname(os.path.dirname(AUTOGRAD)) + os.sep
+DEBUGGING = os.path.dirname(os.path.abspath(__file__)) + os.sep
+PACKAGE = os.path.dirname(os.path.dirname(DEBUGGING)) + os.sep
+INSIDE = (os.path.join(PACKAGE, "autograd") + os.sep, DEBUGGING)  # what calls ops on behalf of others
 
 
 class Line(NamedTuple):
@@ -47,7 +48,7 @@ def calling_lines() -> tuple[Line, ...]:
     frame: Any = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
-        if not file.startswith(AUTOGRAD) and (not found or not file.startswith(PACKAGE)):
+        if not file.startswith(INSIDE) and (not found or not file.startswith(PACKAGE)):
             text = linecache.getline(file, frame.f_lineno, frame.f_globals).strip()
             found.append(Line(file, frame.f_lineno, frame.f_code.co_name, text))
             if not file.startswith(PACKAGE):

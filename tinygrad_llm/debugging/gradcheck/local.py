@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.autograd.gradcheck.differences import host
 from tinygrad_llm.autograd.primitive import Fused, Node, Primitive
 from tinygrad_llm.autograd.tensor import Tensor, is_tracked, raw
 from tinygrad_llm.backend import array_module
+from tinygrad_llm.debugging.gradcheck.differences import host
 
 FULL = 400  # inputs with up to so many elements are compared element by element
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinygrad_llm.autograd import Tensor, ops
-from tinygrad_llm.autograd.graph import colour, curve, graph, span, thinned
-from tinygrad_llm.autograd.layout import GAP, crossings, layered, neighbours, spread
-from tinygrad_llm.autograd.lines import remember_lines
+from tinygrad_llm.debugging.graph import colour, curve, graph, span, thinned
+from tinygrad_llm.debugging.layout import GAP, crossings, layered, neighbours, spread
+from tinygrad_llm.debugging.lines import remember_lines
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.nn import functional as F
 

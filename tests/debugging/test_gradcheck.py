@@ -10,9 +10,9 @@ import pytest
 from ops_table import TABLE
 
 from tinygrad_llm.autograd import Primitive, Tensor, fused, ops, primitive, raw
-from tinygrad_llm.autograd.gradcheck import GradientError, Report, gradcheck
 from tinygrad_llm.autograd.ops.index import places
 from tinygrad_llm.autograd.ops.shape import unbroadcast
+from tinygrad_llm.debugging.gradcheck import GradientError, Report, gradcheck
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.kernels.pair import FastPair
 
@@ -392,7 +392,7 @@ def test_planted_mistake_is_caught_and_named(name):
 
 
 def test_example_in_the_docstring():
-    module = importlib.import_module("tinygrad_llm.autograd.gradcheck")
+    module = importlib.import_module("tinygrad_llm.debugging.gradcheck")
     assert doctest.testmod(module).failed == 0
 
 

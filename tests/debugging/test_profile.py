@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygrad_llm as tg
-from tinygrad_llm.autograd.costs import NOTHING, Cost, visible_pairs
-from tinygrad_llm.autograd.profile import Profile
+from tinygrad_llm.debugging.costs import NOTHING, Cost, visible_pairs
+from tinygrad_llm.debugging.profile import Profile
 from tinygrad_llm.kernels.peaks import Peaks
 from tinygrad_llm.nn import functional as F
 

@@ -22,9 +22,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from tinygrad_llm.autograd.costs import NOTHING, Cost, backward_cost, forward_cost
 from tinygrad_llm.autograd.modes import Watcher, watching
 from tinygrad_llm.autograd.tensor import Tensor
+from tinygrad_llm.debugging.costs import NOTHING, Cost, backward_cost, forward_cost
 
 if TYPE_CHECKING:
     from tinygrad_llm.autograd.primitive import Node

@@ -12,10 +12,10 @@ import itertools
 
 import numpy as np
 
-from tinygrad_llm.autograd.gradcheck.differences import STEP, host, same
-from tinygrad_llm.autograd.gradcheck.local import FULL, Local, indices_of
 from tinygrad_llm.autograd.primitive import Node
 from tinygrad_llm.autograd.tensor import Tensor
+from tinygrad_llm.debugging.gradcheck.differences import STEP, host, same
+from tinygrad_llm.debugging.gradcheck.local import FULL, Local, indices_of
 
 
 def explained(local: Local, i: int, a: np.ndarray, n: np.ndarray, wrong: np.ndarray) -> tuple[str, str]:

@@ -19,7 +19,7 @@ Comes before: `engine` (the gradients that are checked). Comes after: whoever wr
 complex numbers, sparse arrays, forward mode.
 """
 
-from tinygrad_llm.autograd.gradcheck.check import gradcheck
-from tinygrad_llm.autograd.gradcheck.report import Finding, GradientError, Report
+from tinygrad_llm.debugging.gradcheck.check import gradcheck
+from tinygrad_llm.debugging.gradcheck.report import Finding, GradientError, Report
 
 __all__ = ["Finding", "GradientError", "Report", "gradcheck"]

@@ -24,13 +24,13 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.autograd.engine import pull_back, topological_order
-from tinygrad_llm.autograd.layout import Layout, Point, layered
-from tinygrad_llm.autograd.lines import lines_of
 from tinygrad_llm.autograd.modes import Watcher, watching
-from tinygrad_llm.autograd.names import Names, variables
 from tinygrad_llm.autograd.primitive import Fused, Node
 from tinygrad_llm.autograd.tensor import Tensor, raw
 from tinygrad_llm.backend import array_module, to_numpy
+from tinygrad_llm.debugging.layout import Layout, Point, layered
+from tinygrad_llm.debugging.lines import lines_of
+from tinygrad_llm.debugging.names import Names, variables
 from tinygrad_llm.errors import InputError
 
 LARGEST = 1000  # boxes; more cannot be read

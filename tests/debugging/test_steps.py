@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tinygrad_llm.autograd import Tensor, bad_values, ops, recompute
-from tinygrad_llm.autograd import steps as steps_module
-from tinygrad_llm.autograd.lines import lines_of, remember_lines
+from tinygrad_llm.autograd import Tensor, ops, recompute
 from tinygrad_llm.autograd.recompute import checkpoint
-from tinygrad_llm.autograd.steps import rule_of, steps, without_docstring
+from tinygrad_llm.debugging import bad_values
+from tinygrad_llm.debugging import steps as steps_module
+from tinygrad_llm.debugging.lines import lines_of, remember_lines
+from tinygrad_llm.debugging.steps import rule_of, steps, without_docstring
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.nn import functional as F
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.autograd.gradcheck.differences import gradient_of, host
 from tinygrad_llm.autograd.tensor import Tensor, raw
 from tinygrad_llm.backend import array_module, to_numpy
+from tinygrad_llm.debugging.gradcheck.differences import gradient_of, host
 from tinygrad_llm.errors import InputError
 
 

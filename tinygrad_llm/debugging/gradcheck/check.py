@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.autograd.gradcheck import contracts
-from tinygrad_llm.autograd.gradcheck.differences import (
+from tinygrad_llm.autograd.tensor import Tensor
+from tinygrad_llm.debugging.gradcheck import contracts
+from tinygrad_llm.debugging.gradcheck.differences import (
     STEP,
     derivative,
     derivative_of_each,
@@ -23,9 +24,8 @@ from tinygrad_llm.autograd.gradcheck.differences import (
     gradient_of,
     relative_difference,
 )
-from tinygrad_llm.autograd.gradcheck.problem import Problem
-from tinygrad_llm.autograd.gradcheck.report import Finding, GradientError, Report
-from tinygrad_llm.autograd.tensor import Tensor
+from tinygrad_llm.debugging.gradcheck.problem import Problem
+from tinygrad_llm.debugging.gradcheck.report import Finding, GradientError, Report
 from tinygrad_llm.errors import InputError
 
 
@@ -76,7 +76,7 @@ def find_unsound(problem: Problem) -> list[Finding]:
 
 def check_gradient(problem: Problem, report: Report, max_elements: int) -> list[Finding]:
     """Order 1: every element (or so many of them), then one random direction."""
-    from tinygrad_llm.autograd.gradcheck import wrong_rule  # here, because `import tinygrad_llm` must stay quick
+    from tinygrad_llm.debugging.gradcheck import wrong_rule  # here, because `import tinygrad_llm` must stay quick
 
     analytic = problem.gradient(problem.point)
     scale = sum(
@@ -133,7 +133,7 @@ def check_second(problem: Problem, report: Report) -> list[Finding]:
     The weights of the loss are an input too: the gradient is linear in them, with the slope J v, which is how the
     values change along v. A rule that loses its incoming gradient shows there.
     """
-    from tinygrad_llm.autograd.gradcheck import wrong_second  # here, because `import tinygrad_llm` must stay quick
+    from tinygrad_llm.debugging.gradcheck import wrong_second  # here, because `import tinygrad_llm` must stay quick
 
     v = problem.random_direction()
     numeric = derivative_of_each(lambda t: problem.gradient(problem.moved(v, t)))
