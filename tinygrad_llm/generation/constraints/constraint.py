@@ -53,7 +53,8 @@ class Constraint:
         self.expression, self.vocabulary = expression, vocabulary
         self.stop_tokens = np.array(sorted(stop_tokens), np.int64)
         self._begin_anew()
-        if self.tokens_to_finish(self.automaton.start) == math.inf:
+        start = self.automaton.start
+        if self.automaton.shortest[start] == math.inf and self.tokens_to_finish(start) == math.inf:
             raise InputError("no text matches that can be written in the tokens of this vocabulary.")
 
     def _begin_anew(self) -> None:
@@ -69,8 +70,16 @@ class Constraint:
         max_tokens: at most so many will be drawn; tokens after which more would be needed are removed as well.
         Raises InputError when no matching text is known to be so short.
         """
-        if max_tokens is not None:
-            needed = self.tokens_to_finish(self.automaton.start)
+        self.automaton.add_budget()
+        start = self.automaton.start
+        if max_tokens is not None and self.automaton.shortest[start] > max_tokens:
+            fewest = math.ceil(self.automaton.fewest_bytes / max(1, self.vocabulary.longest))
+            if fewest > max_tokens:
+                raise InputError(
+                    f"max_tokens is {max_tokens}, and every text that matches takes {fewest:,} tokens or more. Allow "
+                    "more tokens."
+                )
+            needed = self.tokens_to_finish(start)
             if needed > max_tokens:
                 raise InputError(
                     f"max_tokens is {max_tokens}, and the shortest text that was found to match takes {needed:.0f} "
@@ -184,6 +193,7 @@ class ConstraintProcessor:
     def __call__(self, log_p: np.ndarray, text: Sequence[int] = ()) -> np.ndarray:
         """log_p (V,) -> (V,). Raises InputError when no token that is allowed has any probability left."""
         constraint = self.constraint
+        constraint.automaton.add_budget()
         written = text[self.after :]
         state = constraint.state(written)
         left = math.inf if self.max_tokens is None else self.max_tokens - len(written)
