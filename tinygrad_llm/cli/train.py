@@ -372,7 +372,14 @@ def prompts(run: RunFolder, corpus: Corpus) -> Prompts:
 
 def recorded_events(run: RunFolder) -> list[Stepped | Evaluated]:
     """What metrics.jsonl says: everything up to now, before an interruption too."""
-    return [EVENTS[line["event"]](**{name: line[name] for name in line if name != "event"}) for line in run.metrics()]
+    events = []
+    for number, line in enumerate(run.metrics(), start=1):
+        try:
+            events.append(EVENTS[line["event"]](**{name: line[name] for name in line if name != "event"}))
+        except (KeyError, TypeError) as error:
+            path = run.path / "metrics.jsonl"
+            raise InputError(f"line {number} of {path} is damaged ({error}). Delete the line.") from error
+    return events
 
 
 def draw_learning_curve(run: RunFolder, finished: Finished) -> None:

@@ -253,11 +253,10 @@ class Trainer:
     def _resume(self) -> Resumed | None:
         """Go to the newest whole checkpoint; None when there is none yet, and the run starts at step 0."""
         self.run_folder.remove_leftovers()
-        path, checkpoint, damaged = newest_checkpoint(self.run_folder.checkpoints)
+        path, checkpoint, damaged = newest_checkpoint(self.run_folder.checkpoints, self._restore)
         if path is None or checkpoint is None:
             self.run_folder.cut_logs({})
             return None
-        self._restore(checkpoint)
         self._saved = (Saved(self.step, path), self.last)
         return Resumed(self.step, path, damaged)
 
