@@ -45,9 +45,9 @@ def gradients(
 ) -> Any:
     """d(Σ outputs · seeds)/d(input) for every input, without touching any `.grad`.
 
-    inputs: one tensor, several, or named ones as from `module.parameters()`; the answer has the same form. They may
-    be tensors that were computed on the way. The derivatives are total: with y = 2x, z = 3y, the gradients of z
-    with respect to (x, y) are (6, 3). Where nothing leads from an input to the outputs, the gradient is zeros.
+    inputs: one tensor, several, or named ones as in `dict(module.named_parameters())`; the answer has the same form.
+    They may be tensors that were computed on the way. The derivatives are total: with y = 2x, z = 3y, the gradients
+    of z with respect to (x, y) are (6, 3). Where nothing leads from an input to the outputs, the gradient is zeros.
     seeds: as for `Tensor.backward`, one per output. create_graph, retain_graph: as there.
 
     Raises InputError for an input that wants no gradient (a frozen one), and whatever `Tensor.backward` raises.

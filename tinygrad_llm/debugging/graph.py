@@ -50,7 +50,8 @@ FONT = "font-family='DejaVu Sans, Verdana, Helvetica, Arial, sans-serif'"
 def graph(result: Tensor, names: Mapping[str, Tensor] | None = None) -> Graph:
     """The picture of how `result` was computed, with the gradient of (the sum of) `result` at every tensor.
 
-    names: what to call tensors, for instance `model.parameters()`; the caller's variables are known without.
+    names: what to call tensors, for instance `dict(model.named_parameters())`; the caller's variables are
+    known without.
     No `.grad` is touched, and the graph is kept: call it before `result.backward()`, which frees it.
 
     Raises InputError when `result` has no history, when that was freed, and for more than 1000 boxes.

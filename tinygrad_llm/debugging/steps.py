@@ -47,8 +47,9 @@ FEW = 24  # numbers that are shown one by one; of more, the range
 def steps(result: Tensor, seed: Any = None, names: Mapping[str, Tensor] | None = None) -> Walk:
     """A walk through the backward pass of `result`, standing before its first step.
 
-    seed: as for `Tensor.backward`. names: what to call tensors, for instance `model.parameters()`; the caller's
-    variables are known without. Lines are shown where the computation ran inside `remember_lines()`.
+    seed: as for `Tensor.backward`. names: what to call tensors, for instance
+    `dict(model.named_parameters())`; the caller's variables are known without. Lines are shown
+    where the computation ran inside `remember_lines()`.
 
     Raises what `backward` raises. Call it before `result.backward()`, which frees the graph.
 

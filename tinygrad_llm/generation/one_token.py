@@ -214,7 +214,7 @@ class Parts:
 
     def have_hooks(self) -> bool:
         """Whether somebody looks on."""
-        return any(module.hooks for module in self.modules)
+        return any(module.forward_hooks for module in self.modules)
 
 
 parts_of: WeakKeyDictionary[Transformer, Parts] = WeakKeyDictionary()
