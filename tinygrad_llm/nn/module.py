@@ -15,8 +15,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from tinygrad_llm.autograd import Tensor
-from tinygrad_llm.autograd.tensor import HookHandle, raw
+from tinygrad_llm.autograd import Tensor, raw
+from tinygrad_llm.autograd.hooks import HookHandle
 from tinygrad_llm.backend import to_device, to_numpy
 from tinygrad_llm.errors import InputError
 
