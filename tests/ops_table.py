@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.autograd import ops
+from tinygrad_llm.autograd.ops import index, linalg
 from tinygrad_llm.nn import functional as F
 
 # --- what goes in ---------------------------------------------------------------------------------------------
@@ -142,7 +143,7 @@ def set_at(x, values, index):
     return y
 
 
-def counts(x, index):
+def stays(x, index):
     y = np.full(x.shape, -1)
     written = np.arange(y[index].size).reshape(y[index].shape)
     y[index] = written
@@ -271,7 +272,7 @@ TABLE = [
     row("softmax", softmax, case(normal(3, 4)), case(normal(2, 3, 4), axis=1), case(normal(5), axis=0)),
     row("log_softmax", lambda x, axis=-1: np.log(softmax(x, axis)), case(normal(3, 4)), case(normal(3, 4), axis=0)),
     # shape
-    row("alias", lambda x: x, case(normal(3, 4))),
+    row("alias", lambda x: x, case(normal(3, 4)), op=ops.alias),
     row("astype", lambda x, dtype: x.astype(dtype), case(normal(3, 4), dtype=np.float64)),
     row(
         "reshape",
@@ -295,17 +296,12 @@ TABLE = [
     ),
     row("broadcast_to", np.broadcast_to, case(normal(3, 1), shape=(2, 3, 4)), case(normal(), shape=(2,))),
     row(
-        "join",
-        lambda *xs, axis=0: np.concatenate(xs, axis),
-        case(normal(2, 3), normal(1, 3)),
-        case(normal(2, 3), normal(2, 1), axis=-1),
-    ),
-    row(
-        "concat",
+        "concatenate",
         lambda *xs, axis=0: np.concatenate(xs, axis),
         case(normal(2, 3), normal(0, 3), normal(1, 3)),
-        case(normal(2, 3), normal(2, 1), axis=1),
-        op=lambda *xs, **options: ops.concat(xs, **options),
+        case(normal(2, 3), normal(2, 1), axis=-1),
+        case(normal(2, 3), normal(2), axis=None),
+        op=lambda *xs, **options: ops.concatenate(xs, **options),
     ),
     row(
         "stack",
@@ -446,10 +442,11 @@ TABLE = [
         case(normal(4, 3), normal(2, 1), index=(np.array([[0], [1]]), [2, 2])),
     ),
     row(
-        "counts",
-        counts,
+        "stays",
+        stays,
         case(normal(4), index=[2, 0, 2]),
         case(normal(4, 3), index=np.array([1, 1])),
+        op=index.stays,
         differentiable=False,
     ),
     row(
@@ -516,9 +513,10 @@ TABLE = [
         case(",i->i", normal(), normal(3)),
     ),
     row(
-        "contract",
+        "einsum_",
         lambda *xs, terms, result: np.einsum(",".join(terms) + "->" + result, *xs),
         case(normal(2, 3), normal(3), terms=("ij", "j"), result="i"),
+        op=linalg.einsum_,
     ),
     # the formulas of nn.functional
     row(

@@ -54,7 +54,7 @@ SAMPLER = Chain((letters, Temperature(0.9)))
 
 def make(kind: str, dtype: type = np.float64, **changes) -> tg.LanguageModel:
     network = tg.Transformer(CONFIGS[kind].with_(**changes))
-    for parameter in network.parameters().values():
+    for parameter in network.parameters():
         parameter.data = ((5.0 if parameter.ndim > 1 else 1.0) * parameter.data).astype(dtype)
     return tg.LanguageModel(network, tokenizer, Chatml(), stop_tokens=[END])
 
@@ -163,7 +163,7 @@ def test_an_interruption_in_the_middle_of_the_work(passes, monkeypatch):
         if len(calls) > passes:
             raise KeyboardInterrupt
 
-    hook = attention.register_hook(interrupt)
+    hook = attention.register_forward_hook(interrupt)
     heard = []
     with pytest.raises(KeyboardInterrupt):
         heard.extend(chat.say(TURNS[1]))

@@ -121,7 +121,7 @@ class LanguageModel:
     def __repr__(self) -> str:
         config = self.network.config
         return (
-            f"LanguageModel({self.network.parameter_count():,} parameters, {config.layers} layers, "
+            f"LanguageModel({self.network.num_parameters():,} parameters, {config.layers} layers, "
             f"width {config.width}, {config.vocab_size:,} tokens, context {config.context})"
         )
 

@@ -25,10 +25,10 @@ def folder(tmp_path_factory) -> str:
     tokenizer = Tokenizer.train(TEXT, 290)
     config = tg.TransformerConfig.gpt2(vocab_size=290, context=24, layers=2, heads=2, width=16)
     network = tg.Transformer(config)
-    for parameter in network.parameters().values():
+    for parameter in network.parameters():
         parameter.data *= 4.0
     path = tmp_path_factory.mktemp("runs") / "small"
-    RunFolder.create(path, config, TrainingSettings(steps=1), tokenizer).save_model(network.state())
+    RunFolder.create(path, config, TrainingSettings(steps=1), tokenizer).save_model(network.state_dict())
     return str(path)
 
 

@@ -10,11 +10,11 @@ import pytest
 from ops_table import TABLE
 
 from tinygrad_llm.autograd import Primitive, Tensor, fused, ops, primitive, raw
-from tinygrad_llm.autograd.ops.index import places
-from tinygrad_llm.autograd.ops.shape import unbroadcast
+from tinygrad_llm.autograd.ops.basic import unbroadcast
 from tinygrad_llm.debugging.gradcheck import GradientError, Report, gradcheck
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.kernels.pair import FastPair
+from tinygrad_llm.kernels.segments import positions as positions_of
 
 X = np.array([[0.3, -1.2, 0.8], [1.5, 0.4, -0.6], [-0.9, 0.7, 1.1]])  # square, so that a transpose fits
 Y = np.array([[0.2, 1.4, -0.5], [-1.3, 0.9, 0.6], [0.8, -0.1, 1.7]])
@@ -586,6 +586,6 @@ def test_nothing_to_check_is_an_error(fn, inputs, order, words):
         gradcheck(fn, inputs, order=order)
 
 
-def test_places_of_an_index_are_flat_positions():
-    positions, rest = places(([0, 2], slice(None)), (3, 2, 5), np)
+def test_positions_of_an_index_are_flat_positions():
+    positions, rest = positions_of(([0, 2], slice(None)), (3, 2, 5), np)
     assert positions.tolist() == [[0, 1], [4, 5]] and rest == (5,)

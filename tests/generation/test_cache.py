@@ -273,7 +273,7 @@ def test_nothing_is_copied_to_the_host(make_model, kind):
     model, (ids, starts) = make_model(kind), padded([[3, 1, 4, 1, 5, 9, 2], [6, 5, 3]])
     found = []
     for move in (lambda x: x, strict):
-        for parameter in model.parameters().values():
+        for parameter in model.parameters():
             parameter.data = move(parameter.data)
         cache = GrowingCache(model.config, move(starts), undo=1)
         with plain(), no_grad():

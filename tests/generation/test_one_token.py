@@ -8,7 +8,7 @@ import pytest
 from tiny_models import CONFIGS, tiny_network
 
 import tinygrad_llm as tg
-from tinygrad_llm.autograd.modes import Watcher, watching
+from tinygrad_llm.autograd.modes import Observer, observing
 from tinygrad_llm.generation.batch import read_together
 from tinygrad_llm.generation.cache import GrowingCache
 from tinygrad_llm.generation.generate import next_log_probabilities
@@ -42,7 +42,7 @@ def is_short(network):
 
 
 def in_float64(network):
-    for parameter in network.parameters().values():
+    for parameter in network.parameters():
         parameter.data = parameter.data.astype(np.float64)
     return network
 
@@ -88,7 +88,8 @@ def test_changed_weights_are_seen():
     network.blocks[0].mlp.down.weight.data += 1.0  # in place
     assert_same(network)
     for name in ("blocks.1.attention.key.weight", "final_norm.weight"):
-        network.parameters()[name].data = network.parameters()[name].data * 2.0  # another array
+        parameter = dict(network.named_parameters())[name]
+        parameter.data = parameter.data * 2.0  # another array
         assert_same(network)
     network.blocks[1] = tiny_network("llama", seed=5).blocks[1]
     assert_same(network)
@@ -96,7 +97,7 @@ def test_changed_weights_are_seen():
     assert_same(network)
 
 
-class Nobody(Watcher):
+class Nobody(Observer):
     pass
 
 
@@ -105,11 +106,11 @@ def test_whoever_looks_on_sees_the_model_itself():
     assert is_short(network)
     with tg.plain():
         assert not is_short(network)
-    with watching(Nobody()):
+    with observing(Nobody()):
         assert not is_short(network)
     seen = []
     for module in (network.blocks[1].mlp.down, network.embedding):
-        handle = module.register_hook(lambda *_: seen.append(1))
+        handle = module.register_forward_hook(lambda *_: seen.append(1))
         assert not is_short(network)
         next_log_probabilities(network, [1], GrowingCache(network.config))
         handle.remove()
@@ -121,7 +122,7 @@ def test_adapters_take_the_long_way_and_count():
     network = tiny_network("llama")
     before = next_log_probabilities(network, [3], GrowingCache(network.config))
     tg.lora(network, 2)
-    for name, parameter in network.parameters().items():
+    for name, parameter in network.named_parameters():
         if name.endswith(".B"):
             parameter.data += 1.0
     assert not is_short(network)

@@ -40,7 +40,7 @@ def test_the_logits_are_those_of_transformers(name, dtype):
     """Folders that Transformers wrote, weights in bfloat16; its answers are float32."""
     network = hugging_face_network(GOLDEN / name)
     assert family_of(network.config).name == name.removesuffix("_bias")
-    for parameter in network.parameters().values():
+    for parameter in network.parameters():
         parameter.data = parameter.data.astype(dtype)
     with tg.no_grad():
         found = network(np.array([ANSWERS["ids"]])).numpy()[0, ANSWERS["positions"]]
@@ -70,12 +70,12 @@ def test_each_parameter_is_in_the_table_once_with_its_shape(name, format):
     network = tiny_network(name)
     rows, shapes = mapping(network.config, format), parameter_shapes(network.config)
     ours = [parameter.replace("{layer}", str(layer)) for row in rows for parameter in row.ours for layer in range(9)]
-    named = [name for name in dict.fromkeys(ours) if name in network.parameters()]
-    assert sorted(named) == sorted(network.parameters())
+    named = [name for name in dict.fromkeys(ours) if name in network.state_dict()]
+    assert sorted(named) == sorted(network.state_dict())
     listed = [parameter for row in rows for parameter in row.ours]
     assert len(listed) == len(set(listed))
     for parameter in listed:
-        assert network.parameters()[parameter.replace("{layer}", "1")].shape == shapes[parameter]
+        assert network.state_dict()[parameter.replace("{layer}", "1")].shape == shapes[parameter]
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name != "mistral"])
@@ -108,7 +108,7 @@ def test_a_gguf_file_gives_back_config_and_function(name, tmp_path):
 def test_folded_norms_are_unfolded_for_hugging_face(name, tmp_path):
     """GGUF -> Hugging Face -> GGUF: what was folded comes back to the bit where 1 + w rounds nothing away."""
     network = tiny_network(name)
-    for parameter_name, parameter in network.parameters().items():
+    for parameter_name, parameter in network.named_parameters():
         if "norm" in parameter_name:
             parameter.data[...] = np.round(parameter.data * 64) / 64 + 0.0  # and no -0
     folded = network.config.with_(norm_weight_plus_one=False)

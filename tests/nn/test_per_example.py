@@ -109,7 +109,7 @@ def test_a_whole_transformer(kind, is_plain):
         },
     }
     model = Transformer(TransformerConfig(vocab_size=11, context=6, width=8, layers=2, heads=2, **styles[kind]))
-    for parameter in model.parameters().values():
+    for parameter in model.parameters():
         parameter.data = parameter.data.astype(np.float64)
     rng = np.random.default_rng(0)
     batch = [rng.integers(0, 11, (3, 6)), rng.integers(0, 11, (3, 6))]
@@ -120,7 +120,7 @@ def test_a_whole_transformer(kind, is_plain):
                 return F.token_losses(model(ids), targets).sum(axis=1)
         return F.token_losses(model(ids), targets).sum(axis=1)
 
-    check(losses_of, batch, model.parameters())
+    check(losses_of, batch, dict(model.named_parameters()))
 
 
 def test_their_sum_is_the_gradient_and_no_grad_is_touched():

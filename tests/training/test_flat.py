@@ -19,9 +19,9 @@ def ids_and_targets(config, rows=2):
 def test_the_values_stay_and_share_the_flat_array(config):
     model, untouched = Transformer(config), Transformer(config)
     flat = FlatParameters(model)
-    assert flat.values.size == flat.gradients.size == model.parameter_count()
-    for name, parameter in model.parameters().items():
-        assert np.array_equal(parameter.data, untouched.parameters()[name].data)
+    assert flat.values.size == flat.gradients.size == model.num_parameters()
+    for name, parameter in model.named_parameters():
+        assert np.array_equal(parameter.data, untouched.state_dict()[name])
         assert np.shares_memory(parameter.data, flat.values[flat.places[name]])
         assert np.shares_memory(parameter.grad_buffer, flat.gradients[flat.places[name]])
     flat.values += 1.0
@@ -36,8 +36,8 @@ def test_hidden_matrices_come_first_then_tables_then_vectors(config):
     assert kinds == sorted(kinds)
     tables = [n for n in names if n in ("embedding.weight", "position.weight", "head.weight")]
     assert names[kinds.count(0) : kinds.count(0) + len(tables)] == tables
-    assert all(model.parameters()[n].ndim == 2 for n in names[: kinds.count(0) + len(tables)])
-    assert all(model.parameters()[n].ndim == 1 for n in names[kinds.count(0) + len(tables) :])
+    assert all(model.state_dict()[n].ndim == 2 for n in names[: kinds.count(0) + len(tables)])
+    assert all(model.state_dict()[n].ndim == 1 for n in names[kinds.count(0) + len(tables) :])
     assert flat.hidden == slice(0, flat.tables.start)
     assert flat.matrices == slice(0, flat.tables.stop) == slice(0, flat.vectors.start)
     assert flat.vectors.stop == flat.values.size
@@ -62,7 +62,7 @@ def test_the_first_gradient_is_written_over_the_old_one_and_the_second_is_added(
     for _ in range(2):
         model.loss(ids, targets).backward()
     gradients = flat.split(flat.collect_gradients())
-    for name, parameter in separate.parameters().items():
+    for name, parameter in separate.named_parameters():
         assert_nearly_equal(gradients[name], parameter.grad.data)
 
 
@@ -100,7 +100,7 @@ def test_frozen_parameters_stay_out(config):
     model.embedding.weight.requires_grad_(False)
     flat = FlatParameters(model)
     assert "embedding.weight" not in flat.places
-    assert flat.values.size == model.parameter_count() - model.embedding.weight.size
+    assert flat.values.size == model.num_parameters() - model.embedding.weight.size
 
 
 def test_split_of_the_last_part():

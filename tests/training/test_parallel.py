@@ -90,7 +90,7 @@ def test_new_weights_are_seen_by_all(crew_of):
     before = together(crew)[0]
     crew.flat.values *= 0.5
     model = a_model()
-    for parameter in model.parameters().values():
+    for parameter in model.parameters():
         parameter.data = parameter.data * np.float32(0.5)
     expected = sum(model.loss(*a_batch(seed), reduction="sum").item() for seed in (1, 2))
     after = together(crew)[0]

@@ -56,7 +56,7 @@ def configs(draw):
 @given(configs())
 def test_parameters_and_averages_are_counted_exactly(config):
     model = Transformer(config)
-    assert parameter_count(config) == model.parameter_count()
+    assert parameter_count(config) == model.num_parameters()
     for name, make in (("adamw", AdamW), ("muon", Muon)):
         numbers = sum(array.size for array in make(Transformer(config)).state().values()) - 1
         assert averages(config, TrainingSettings(steps=1, optimizer=name)) == numbers
@@ -146,7 +146,7 @@ def test_adapters_and_shorter_windows(known_speed, tiny):
     config, model = tiny.llama(), lora(Transformer(tiny.llama()), rank=2)
     learned = AdamW(model).flat.values.size
     plan = make_plan(config, TrainingSettings(steps=10, context=5), rank=2)
-    assert (plan.parameters, plan.learned) == (model.parameter_count(), learned)
+    assert (plan.parameters, plan.learned) == (model.num_parameters(), learned)
     assert (plan.weights, plan.optimizer) == (4 * plan.parameters, 2 * 4 * learned)
     assert plan.tokens_per_step == 24 * 5
     assert plan.flops_per_step == 24 * 5 * flops_per_token(config, 5, learned)

@@ -56,8 +56,8 @@ def test_looking_on_changes_nothing():
     batches = random_batches(GPT2)
     for _ in range(4):
         train_step(alone, other, [batches.next()], rate=1e-2, clip=1.0)
-    for name, value in alone.state().items():
-        np.testing.assert_array_equal(value, watched.state()[name])
+    for name, value in alone.state_dict().items():
+        np.testing.assert_array_equal(value, watched.state_dict()[name])
     assert not {"step", "update"} & vars(optimizer).keys()
 
 

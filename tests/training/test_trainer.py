@@ -80,8 +80,8 @@ def test_a_step_is_along_the_gradient_of_the_mean_loss(config):
     loss.backward()
     norm = optimizer.step(rate=0.01)
     assert (result.loss, result.gradient_norm) == pytest.approx((loss.item(), norm), rel=1e-6)
-    for name, parameter in by_hand.parameters().items():
-        np.testing.assert_allclose(by_step.parameters()[name].data, parameter.data, rtol=0, atol=2e-5, err_msg=name)
+    for name, parameter in by_hand.named_parameters():
+        np.testing.assert_allclose(by_step.state_dict()[name], parameter.data, rtol=0, atol=2e-5, err_msg=name)
 
 
 def test_a_batch_without_targets_changes_nothing_but_the_decay(config):
@@ -144,8 +144,8 @@ def test_the_weights_are_in_the_folder_after_every_checkpoint(make_trainer, conf
     for event in trainer.run():
         if isinstance(event, Saved):
             model, _ = trainer.run_folder.load_model()
-            for name, parameter in trainer.model.parameters().items():
-                assert np.array_equal(model.parameters()[name].data, parameter.data)
+            for name, parameter in trainer.model.named_parameters():
+                assert np.array_equal(model.state_dict()[name], parameter.data)
 
 
 def test_the_rate_of_every_step_follows_the_schedule(make_trainer, tiny):

@@ -21,7 +21,7 @@ from tinygrad_llm.backend import array_module
 # Ops whose rule looks at the gradient alone, not at what went in.
 LINEAR = {
     *("add", "subtract", "negative", "sum", "mean", "alias", "astype"),
-    *("reshape", "transpose", "swapaxes", "expand_dims", "squeeze", "broadcast_to", "join"),
+    *("reshape", "transpose", "swapaxes", "expand_dims", "squeeze", "broadcast_to", "concatenate"),
     *("getitem", "embedding", "add_at"),
 }
 # Ops that read as much of their first input as they give out, not all of it.

@@ -434,7 +434,7 @@ def load_network(
     """
     check_arrays(config, rows, weights.shapes, source, ignored)
     network = Transformer(config, seed=None)
-    parameters, shapes = network.parameters(), parameter_shapes(config)
+    parameters, shapes = dict(network.named_parameters()), parameter_shapes(config)
     for row, layer in _all_layers(rows, config):
         ours = [parameters[_numbered(name, layer)].data for name in row.ours]
         name = _numbered(row.file, layer)

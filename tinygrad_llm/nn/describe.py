@@ -116,7 +116,7 @@ def rows_of(network: Transformer | Outline) -> Iterator[Row]:
     if network.position is not None:
         yield from rows_of_parameters("position", network.position, multiplies=False)
     for i, block in enumerate(network.blocks):
-        for name, part in block.parts():
+        for name, part in block.named_members():
             if isinstance(part, Module):
                 yield from rows_of_parameters(f"blocks.{i}.{name}", part)
             if isinstance(part, Attention):
@@ -130,7 +130,7 @@ def rows_of(network: Transformer | Outline) -> Iterator[Row]:
 
 def rows_of_parameters(place: str, module: Module, multiplies: bool = True) -> Iterator[Row]:
     """Every parameter of a module. multiplies: whether its matrices are multiplied with the vectors, or looked up."""
-    for name, parameter in module.parameters().items():
+    for name, parameter in module.named_parameters():
         operations = 2 * parameter.size if multiplies and parameter.ndim == 2 else 0
         yield Row(
             f"{place}.{name}",

@@ -11,6 +11,9 @@ the sum ("pre-norm"), as in GPT-2 and Llama, because deep stacks then train with
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Self
+
 import numpy as np
 
 from tinygrad_llm.autograd import Tensor
@@ -22,7 +25,9 @@ from tinygrad_llm.nn.config import TransformerConfig
 from tinygrad_llm.nn.layers import Embedding, LayerNorm, Linear, RMSNorm
 from tinygrad_llm.nn.mlp import mlp
 from tinygrad_llm.nn.module import Module
+from tinygrad_llm.nn.one_array import move_into_one_array
 from tinygrad_llm.nn.positions import RotaryTable, row_positions
+from tinygrad_llm.nn.saved_model import read_model, write_model
 
 
 class Block(Module):
@@ -68,7 +73,7 @@ class Transformer(Module):
         self.head = None if config.tied else Linear(config.width, config.vocab_size, rng, bias=False)
         self.rotary, self.local_rotary = rotary_tables(config)
         if rng is None:
-            self.move_into_one_array()
+            move_into_one_array(self)
 
     def forward(
         self, ids: Array, *, cache: KeyValueCache | None = None, rng: np.random.Generator | None = None
@@ -120,6 +125,16 @@ class Transformer(Module):
         if self.config.logit_softcap is not None:
             return F.cross_entropy(self.logits(hidden), targets, reduction)
         return F.reduce_losses(F.projected_loss(hidden, self.unembedding, targets), targets, reduction)
+
+    def save(self, path: str | Path) -> None:
+        """Write config and parameters to one safetensors file. See `nn.saved_model`."""
+        write_model(path, self.config, self.state_dict())
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """The model in a file that `save` wrote. See `nn.saved_model`."""
+        config, state = read_model(path)
+        return cls(config, seed=None).load_state_dict(state)
 
     @property
     def unembedding(self) -> Tensor:

@@ -34,7 +34,7 @@ class FlatParameters:
     """
 
     def __init__(self, model: Module) -> None:
-        learned = [(name, parameter) for name, parameter in model.parameters().items() if parameter.requires_grad]
+        learned = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
         if not learned:
             raise InputError("FlatParameters(model): no parameter of the model wants a gradient.")
         dtypes = {str(parameter.dtype) for _, parameter in learned}

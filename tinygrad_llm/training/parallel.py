@@ -49,7 +49,7 @@ class Crew:
     """
 
     def __init__(self, model: Transformer, flat: FlatParameters, batch: int, context: int | None = None) -> None:
-        if flat.values.size != model.parameter_count():
+        if flat.values.size != model.num_parameters():
             raise InputError("Crew(model): helpers know nothing of frozen parameters and adapters. Train without it.")
         self.model, self.flat = model, flat
         self.size = min(workers.cores, batch)
@@ -207,10 +207,10 @@ def is_worth_a_crew(model: Transformer, batch: int, context: int | None = None) 
     take memory. A model with frozen parameters is never worth one: they would have to be shared as well, and large
     arrays keep the threads of a single process busy.
     """
-    tokens, parameters = batch * (context or model.config.context), model.parameter_count()
+    tokens, parameters = batch * (context or model.config.context), model.num_parameters()
     if tokens < MANY_TOKENS and parameters > FEW_PARAMETERS:
         return False
     operations = 6.0 * parameters * tokens
     possible = hasattr(os, "memfd_create") and model.unembedding.device == "cpu" and workers.are_free
-    kinds = {(parameter.dtype, parameter.requires_grad) for parameter in model.parameters().values()}
+    kinds = {(parameter.dtype, parameter.requires_grad) for parameter in model.parameters()}
     return possible and batch > 1 and operations >= WORTH_A_CREW and kinds == {(np.dtype(np.float32), True)}

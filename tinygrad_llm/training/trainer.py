@@ -280,7 +280,7 @@ class Trainer:
         if state["text_checksum"] != self.text_checksum:
             raise InputError("the training text is not the one this run began with. Give the same text to resume it.")
         self.batches.restore(state["batches"])
-        self.model.load_state(self.model.state() | arrays_under("model/", checkpoint.arrays))
+        self.model.load_state_dict(self.model.state_dict() | arrays_under("model/", checkpoint.arrays))
         self.optimizer.load_state(arrays_under("optimizer/", checkpoint.arrays))
         self.rng.bit_generator.state = state["rng"]
         self.pace = Pace.from_state(self.settings, state["pace"])

@@ -1,4 +1,6 @@
-"""Ops that work on each element by itself, with NumPy's broadcasting.
+"""More ops that work element by element: powers, logarithms, choices and comparisons.
+
+Builds on: `basic`, which has the four arithmetic ops, exp, sqrt, tanh and where.
 
 Each rule is the derivative from the calculus book times the incoming gradient g, summed over what was broadcast.
 A kink (abs at 0, maximum where both are equal) has no derivative; the rule takes the middle of the two sides.
@@ -6,8 +8,8 @@ A kink (abs at 0, maximum where both are equal) has no derivative; the rule take
 
 import math
 
+from tinygrad_llm.autograd.ops.basic import is_number, unbroadcast, where
 from tinygrad_llm.autograd.ops.composite import composite
-from tinygrad_llm.autograd.ops.shape import is_number, unbroadcast
 from tinygrad_llm.autograd.primitive import primitive
 from tinygrad_llm.backend import array_module
 
@@ -15,85 +17,6 @@ from tinygrad_llm.backend import array_module
 def library(*xs):
     """The array library of the first array among the operands (numbers belong to every library)."""
     return array_module(next((x for x in xs if not is_number(x)), 0.0))
-
-
-# --- arithmetic -----------------------------------------------------------------------------------------------
-
-
-@primitive
-def add(x, y):
-    """x + y; d/dx = 1, d/dy = 1. Any two shapes that broadcast.
-
-    >>> x, y = Tensor([[1.0], [2.0]], requires_grad=True), Tensor([10.0, 20.0, 30.0], requires_grad=True)
-    >>> z = ops.add(x, y)
-    >>> z.sum().backward()
-    >>> print(z.numpy())
-    [[11. 21. 31.]
-     [12. 22. 32.]]
-    >>> print(x.grad.numpy().tolist(), y.grad.numpy())  # x was used three times, y twice
-    [[3.0], [3.0]] [2. 2. 2.]
-    """
-    return x + y
-
-
-@add.vjp
-def add_vjp(g, out, x, y):
-    return unbroadcast(g, x), unbroadcast(g, y)
-
-
-@primitive
-def subtract(x, y):
-    """x - y; d/dx = 1, d/dy = -1. Any two shapes that broadcast.
-
-    >>> x, y = Tensor([5.0, 7.0], requires_grad=True), Tensor(2.0, requires_grad=True)
-    >>> z = ops.subtract(x, y)
-    >>> z.sum().backward()
-    >>> print(z.numpy(), x.grad.numpy(), y.grad.numpy())
-    [3. 5.] [1. 1.] -2.0
-    """
-    return x - y
-
-
-@subtract.vjp
-def subtract_vjp(g, out, x, y):
-    return unbroadcast(g, x), None if is_number(y) else unbroadcast(-g, y)
-
-
-@primitive
-def multiply(x, y):
-    """x y; d/dx = y, d/dy = x. Any two shapes that broadcast.
-
-    >>> x, y = Tensor([2.0, 3.0], requires_grad=True), Tensor([10.0, 100.0], requires_grad=True)
-    >>> z = ops.multiply(x, y)
-    >>> z.sum().backward()
-    >>> print(z.numpy(), x.grad.numpy(), y.grad.numpy())
-    [ 20. 300.] [ 10. 100.] [2. 3.]
-    """
-    return x * y
-
-
-@multiply.vjp
-def multiply_vjp(g, out, x, y):
-    return None if is_number(x) else unbroadcast(g * y, x), None if is_number(y) else unbroadcast(g * x, y)
-
-
-@primitive
-def divide(x, y):
-    """x / y; d/dx = 1 / y, d/dy = -(x / y) / y. Any two shapes that broadcast.
-
-    >>> x, y = Tensor([6.0, 8.0], requires_grad=True), Tensor([2.0, 4.0], requires_grad=True)
-    >>> z = ops.divide(x, y)
-    >>> z.sum().backward()
-    >>> print(z.numpy(), x.grad.numpy(), y.grad.numpy())
-    [3. 2.] [0.5  0.25] [-1.5 -0.5]
-    """
-    return x / y
-
-
-@divide.vjp
-def divide_vjp(g, out, x, y):
-    slope = g / y
-    return unbroadcast(slope, x), None if is_number(y) else unbroadcast(-slope * out, y)
 
 
 @primitive
@@ -197,24 +120,6 @@ def sign_vjp(g, out, x):
 
 
 @primitive
-def exp(x):
-    """e^x; d/dx = e^x. Any shape.
-
-    >>> x = Tensor([0.0, 1.0], requires_grad=True)
-    >>> y = ops.exp(x)
-    >>> y.sum().backward()
-    >>> print(y.numpy(), x.grad.numpy())
-    [1.     2.7183] [1.     2.7183]
-    """
-    return array_module(x).exp(x)
-
-
-@exp.vjp
-def exp_vjp(g, out, x):
-    return (g * out,)
-
-
-@primitive
 def expm1(x):
     """e^x - 1, exact also where x is tiny; d/dx = e^x. Any shape.
 
@@ -269,24 +174,6 @@ def log1p_vjp(g, out, x):
 
 
 @primitive
-def sqrt(x):
-    """√x; d/dx = 1 / (2 √x). Any shape.
-
-    >>> x = Tensor([1.0, 16.0], requires_grad=True)
-    >>> y = ops.sqrt(x)
-    >>> y.sum().backward()
-    >>> print(y.numpy(), x.grad.numpy())
-    [1. 4.] [0.5   0.125]
-    """
-    return array_module(x).sqrt(x)
-
-
-@sqrt.vjp
-def sqrt_vjp(g, out, x):
-    return (g / (2.0 * out),)
-
-
-@primitive
 def rsqrt(x):
     """1 / √x; d/dx = -1/2 x^(-3/2). Any shape.
 
@@ -338,24 +225,6 @@ def cos(x):
 @cos.vjp
 def cos_vjp(g, out, x):
     return (-g * sin(x),)
-
-
-@primitive
-def tanh(x):
-    """The hyperbolic tangent; d/dx = 1 - tanh(x)². Any shape.
-
-    >>> x = Tensor([0.0, 1.0], requires_grad=True)
-    >>> y = ops.tanh(x)
-    >>> y.sum().backward()
-    >>> print(y.numpy(), x.grad.numpy())
-    [0.     0.7616] [1.   0.42]
-    """
-    return array_module(x).tanh(x)
-
-
-@tanh.vjp
-def tanh_vjp(g, out, x):
-    return (g * (1.0 - out * out),)
 
 
 # --- choosing -------------------------------------------------------------------------------------------------
@@ -416,28 +285,6 @@ def clip(x, min=None, max=None):
     """
     raised = x if min is None else maximum(x, min)
     return raised if max is None else minimum(raised, max)
-
-
-@primitive
-def where(condition, x, y):
-    """x where the condition holds, y elsewhere; each gets the gradient of its own places. Shapes broadcast.
-
-    The condition is boolean and has no gradient.
-
-    >>> x, y = Tensor([1.0, 2.0], requires_grad=True), Tensor([10.0, 20.0], requires_grad=True)
-    >>> z = ops.where(np.array([True, False]), x, y)
-    >>> z.sum().backward()
-    >>> print(z.numpy(), x.grad.numpy(), y.grad.numpy())
-    [ 1. 20.] [1. 0.] [0. 1.]
-    """
-    return library(condition, x, y).where(condition, x, y)
-
-
-@where.vjp
-def where_vjp(g, out, condition, x, y):
-    dx = None if is_number(x) else unbroadcast(where(condition, g, 0.0), x)
-    dy = None if is_number(y) else unbroadcast(where(condition, 0.0, g), y)
-    return None, dx, dy
 
 
 @composite

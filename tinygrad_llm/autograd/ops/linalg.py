@@ -6,40 +6,10 @@ matrix product, of an einsum another einsum.
 
 import string
 
+from tinygrad_llm.autograd.ops.basic import axis_from_front, broadcast_to, unbroadcast
 from tinygrad_llm.autograd.ops.composite import composite
-from tinygrad_llm.autograd.ops.shape import axis_from_front, broadcast_to, expand_dims, unbroadcast
 from tinygrad_llm.autograd.primitive import primitive
 from tinygrad_llm.backend import array_module
-
-
-@primitive
-def matmul(x, y):
-    """z_ij = Σ_k x_ik y_kj over the last two axes, the leading ones broadcast; vectors as in NumPy's `@`.
-
-    dL/dx = g yᵀ, dL/dy = xᵀ g. (..., n, k) @ (..., k, m) -> (..., n, m).
-
-    >>> x, y = Tensor([[1.0, 2.0]], requires_grad=True), Tensor([[3.0], [4.0]], requires_grad=True)
-    >>> z = ops.matmul(x, y)
-    >>> z.sum().backward()
-    >>> print(z.numpy(), x.grad.numpy(), y.grad.numpy().tolist())
-    [[11.]] [[3. 4.]] [[1.0], [2.0]]
-    """
-    return x @ y
-
-
-@matmul.vjp
-def matmul_vjp(g, out, x, y):
-    if x.ndim == 1 and y.ndim == 1:  # a dot product: a single number came out
-        return g * y, g * x
-    if x.ndim == 1:  # a row vector in front of matrices
-        g_row, x_row = expand_dims(g, axis=-2), expand_dims(x, axis=0)
-        dx, dy = matmul_vjp(g_row, None, x_row, y)
-        return dx.reshape(x.shape), dy
-    if y.ndim == 1:  # a column vector behind matrices
-        g_column, y_column = expand_dims(g, axis=-1), expand_dims(y, axis=-1)
-        dx, dy = matmul_vjp(g_column, None, x, y_column)
-        return dx, dy.reshape(y.shape)
-    return unbroadcast(g @ y.swapaxes(-1, -2), x), unbroadcast(x.swapaxes(-1, -2) @ g, y)
 
 
 @composite
@@ -84,7 +54,7 @@ def tensordot(x, y, axes=2):
     for a, b in zip(of_x, of_y, strict=True):
         y_letters[b] = x_letters[a]
     kept = [letter for letter in x_letters + y_letters if (letter in x_letters) != (letter in y_letters)]
-    return contract(x, y, terms=("".join(x_letters), "".join(y_letters)), result="".join(kept))
+    return einsum_(x, y, terms=("".join(x_letters), "".join(y_letters)), result="".join(kept))
 
 
 # --- einsum -----------------------------------------------------------------------------------------------------
@@ -108,7 +78,7 @@ def einsum(subscripts, *xs):
     xs, terms = zip(*(diagonal(x, term) for x, term in zip(xs, terms, strict=True)), strict=True)
     every = "".join(terms) + result
     xs, terms = zip(*(sum_lonely(x, term, every) for x, term in zip(xs, terms, strict=True)), strict=True)
-    return contract(*xs, terms=terms, result=result)
+    return einsum_(*xs, terms=terms, result=result)
 
 
 def spell_out(subscripts, ndims):
@@ -164,20 +134,16 @@ def sum_lonely(x, term, every):
 
 
 @primitive
-def contract(*xs, terms, result):
-    """The primitive under `einsum` and `tensordot`: every letter once per term, and in the result or another term.
-
-    >>> print(ops.contract(Tensor([1.0, 2.0]), Tensor([3.0, 4.0]), terms=("i", "i"), result="").numpy())
-    11.0
-    """
+def einsum_(*xs, terms, result):
+    """The primitive of `einsum` and `tensordot`: every letter once per term, and in the result or another term."""
     return array_module(xs[0]).einsum(",".join(terms) + "->" + result, *xs, optimize=True)
 
 
-@contract.vjp
-def contract_vjp(g, out, *xs, terms, result):
+@einsum_.vjp
+def einsum_vjp(g, out, *xs, terms, result):
     gradients = []
     for i, x in enumerate(xs):
         others, their_terms = xs[:i] + xs[i + 1 :], terms[:i] + terms[i + 1 :]
-        gx = unbroadcast(contract(g, *others, terms=(result, *their_terms), result=terms[i]), x)
+        gx = unbroadcast(einsum_(g, *others, terms=(result, *their_terms), result=terms[i]), x)
         gradients.append(gx if gx.shape == x.shape else broadcast_to(gx, shape=x.shape))
     return tuple(gradients)

@@ -5,9 +5,8 @@ Each is linear in x, so its rule is its transpose: what a place received, it giv
 
 import numpy as np
 
+from tinygrad_llm.autograd.ops.basic import along, axis_from_front, broadcast_to, getitem, reshape
 from tinygrad_llm.autograd.ops.composite import composite
-from tinygrad_llm.autograd.ops.index import getitem
-from tinygrad_llm.autograd.ops.shape import along, axis_from_front, broadcast_to, reshape
 from tinygrad_llm.autograd.primitive import primitive
 from tinygrad_llm.autograd.tensor import raw
 from tinygrad_llm.backend import array_module

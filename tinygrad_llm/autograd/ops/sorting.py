@@ -1,8 +1,7 @@
 """Ops that order values. The order itself has no derivative; each value carries its gradient back to where it stood."""
 
+from tinygrad_llm.autograd.ops.basic import along, axis_from_front, take_along_axis
 from tinygrad_llm.autograd.ops.composite import composite
-from tinygrad_llm.autograd.ops.index import take_along_axis
-from tinygrad_llm.autograd.ops.shape import along, axis_from_front
 from tinygrad_llm.autograd.tensor import raw
 from tinygrad_llm.backend import array_module
 
