@@ -51,7 +51,7 @@ vocabularies = longer_tokens.map(lambda longer: Vocabulary([None, *EVERY_BYTE, *
 def write(constraint: Constraint, seed: int, most: int = 40, max_tokens: int | None = None) -> str | None:
     """A text that a model of random habits draws; None when it did not end after `most` tokens. The token 0 ends it."""
     rng = np.random.default_rng(seed)
-    stage = constraint.stage(after=2, max_tokens=max_tokens)
+    stage = constraint.processor(after=2, max_tokens=max_tokens)
     text = [7, 7]
     for _ in range(most if max_tokens is None else max_tokens):
         log_p = 3.0 * rng.standard_normal(len(constraint.vocabulary.tokens))

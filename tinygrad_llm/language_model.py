@@ -22,18 +22,18 @@ import numpy as np
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation.alternatives import text_alternatives
-from tinygrad_llm.generation.batch import draws_together
+from tinygrad_llm.generation.batch import generate_batch_steps
 from tinygrad_llm.generation.beam import beam_search
 from tinygrad_llm.generation.best_of import best_of_n
 from tinygrad_llm.generation.cache import GrowingCache
-from tinygrad_llm.generation.chains import parse_chain, usual_chain
-from tinygrad_llm.generation.generate import Drawn, checked_ids, draws, next_log_probabilities
-from tinygrad_llm.generation.samplers import Chain, Stage
+from tinygrad_llm.generation.generate import GenerationStep, checked_ids, generate_steps, next_log_probabilities
+from tinygrad_llm.generation.generated_text import GeneratedText, TextBuilder, text_pieces
+from tinygrad_llm.generation.logits_processors import LogitsProcessor, SamplerChain
+from tinygrad_llm.generation.sampler_chain import build_sampler_chain, parse_sampler_chain
 from tinygrad_llm.generation.scoring import score_tokens
-from tinygrad_llm.generation.speculative import Draft, DraftModel, PromptLookup, speculative_draws
+from tinygrad_llm.generation.speculative import Draft, DraftModel, PromptLookup, speculative_steps
 from tinygrad_llm.generation.text_stream import TextStream
 from tinygrad_llm.generation.tree import continuation_tree
-from tinygrad_llm.generation.written import Writing, Written, written_pieces
 from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.pictures.distribution import Distribution
 from tinygrad_llm.text.tokenizer import Tokenizer
@@ -127,44 +127,42 @@ class LanguageModel:
 
     # --- writing -------------------------------------------------------------------------------------------
 
-    def next_word(self, prompt: str) -> Distribution:
+    def next_token(self, prompt: str) -> Distribution:
         """How probable every token is as the next one after `prompt`: a distribution that shows its top ten.
 
-        The name is for the story. A token is often a whole word, sometimes a part of one.
-        Raises InputError when the prompt is longer than the context.
+        `next_word` is another name for it. Raises InputError when the prompt is longer than the context.
         """
         ids = checked_ids(self.network, self._prompt_ids(prompt))
         log_p = next_log_probabilities(self.network, ids, GrowingCache(self.network.config))
         return Distribution(log_p, self.tokenizer, ids)
 
-    def generate(self, prompt: str, max_tokens: int = 100, **options: Any) -> str:
-        """The text that the model writes after `prompt`, without the prompt. options: as in `write`."""
-        return self.write(prompt, max_tokens, **options).text
+    next_word = next_token
 
-    def stream(self, prompt: str, max_tokens: int = 100, **options: Any) -> Iterator[str]:
-        """As `generate`, but piece by piece while it is written: whole characters, and nothing of a stop string."""
-        return written_pieces(*self._begin(prompt, max_tokens, **options))
+    def generate(self, prompt: str, max_tokens: int = 100, **options: Any) -> GeneratedText:
+        """The text that the model generates after `prompt`, without the prompt: a string that knows its tokens.
 
-    def write(self, prompt: str, max_tokens: int = 100, **options: Any) -> Written:
-        """The text that the model writes after `prompt`, with its tokens and how probable each of them was.
-
-        max_tokens: at most this many; it ends before when the model draws a token that ends a text.
+        max_tokens: at most this many (`max_new_tokens` in Transformers); the text ends earlier when the model samples a
+        stop token.
         options:
             seed: the same seed gives the same text; None gives another one each time.
             stop: a string or several; the text ends before the first of them.
             temperature, top_k, sampler, …: how tokens are chosen; see `sampler`.
             regex, json_schema: what the text has to look like; see `constraint`. It is finished within max_tokens.
-            draft: guesses several tokens at a time, which makes it faster and leaves the distribution as it is; see
-                `draft`. The same seed gives another text than without one, unless the temperature is 0.
+            draft: a draft model proposes several tokens at a time, which makes it faster and leaves the distribution as
+                it is; see `draft`. The same seed gives another text than without one, unless the temperature is 0.
 
         Raises InputError for a prompt that is longer than the context, and for values that an option cannot have.
         """
-        writing, drawn = self._begin(prompt, max_tokens, **options)
-        for _ in written_pieces(writing, drawn):
+        builder, steps = self._begin(prompt, max_tokens, **options)
+        for _ in text_pieces(builder, steps):
             pass
-        return writing.written()
+        return builder.result()
 
-    def write_many(
+    def stream(self, prompt: str, max_tokens: int = 100, **options: Any) -> Iterator[str]:
+        """As `generate`, but piece by piece while it is generated: whole characters, and nothing of a stop string."""
+        return text_pieces(*self._begin(prompt, max_tokens, **options))
+
+    def generate_batch(
         self,
         prompts: Sequence[str],
         max_tokens: int = 100,
@@ -173,48 +171,49 @@ class LanguageModel:
         stop: str | Sequence[str] = (),
         regex: str | None = None,
         json_schema: Schema | None = None,
-        **choosing: Any,
-    ) -> list[Written]:
-        """What `write` gives for each of the prompts, in their order, all written at once: much faster.
+        **sampling: Any,
+    ) -> list[GeneratedText]:
+        """What `generate` gives for each of the prompts, in their order, all generated at once: much faster.
 
         The text after prompt number i (from 0) is the one that it has alone with the seed plus i. So several texts
-        after the same prompt are `model.write_many([prompt] * 5, seed=1)`. Everything else as in `write`, but no draft.
+        after the same prompt are `model.generate_batch([prompt] * 5, seed=1)`. Everything else as in `generate`, but no
+        draft.
         """
         if isinstance(prompts, str):
-            raise InputError(f"prompts must be a list of texts, it was one: {prompts!r}. For one there is write.")
-        writings = [Writing(prompt, self.tokenizer, max_tokens, stop) for prompt in prompts]
+            raise InputError(f"prompts must be a list of texts, it was one: {prompts!r}. For one there is generate.")
+        builders = [TextBuilder(prompt, self.tokenizer, max_tokens, stop) for prompt in prompts]
         ids = [self._prompt_ids(prompt) for prompt in prompts]
-        sampler, constraint = self.sampler(**choosing), self.constraint(regex, json_schema)
-        drawn = draws_together(
+        sampler, constraint = self.sampler(**sampling), self.constraint(regex, json_schema)
+        steps = generate_batch_steps(
             self.network,
             ids,
             max_tokens,
             [constrained(sampler, constraint, len(one), max_tokens) for one in ids],
             [seeded_generator(None if seed is None else seed + row) for row in range(len(prompts))],
             stop_tokens=self.stop_tokens,
-            finished=lambda row: writings[row].stopped,
+            finished=lambda row: builders[row].stopped,
         )
-        for row, one in drawn:
-            writings[row].take(one)
-        for writing in writings:
-            writing.finish()
-        return [writing.written() for writing in writings]
+        for row, step in steps:
+            builders[row].append(step)
+        for builder in builders:
+            builder.finish()
+        return [builder.result() for builder in builders]
 
-    def sampler(self, sampler: Stage | str | None = None, **stages: Any) -> Stage:
+    def sampler(self, sampler: LogitsProcessor | str | None = None, **stages: Any) -> LogitsProcessor:
         """What is done to a distribution before a token is drawn from it.
 
         stages: temperature (0 always takes the most probable token, 1 draws as the model says; 0.8 unless told
-        otherwise), top_k, top_p, min_p and everything else that `chains.usual_chain` knows, in its order.
+        otherwise), top_k, top_p, min_p and everything else that `build_sampler_chain` knows, in its order.
         sampler: instead of these a chain of your own, or one that is written out: "min_p=0.1, temperature=1.5".
         """
         if sampler is None:
-            return usual_chain(**({"temperature": TEMPERATURE} | stages), tokenizer=self.tokenizer)
+            return build_sampler_chain(**({"temperature": TEMPERATURE} | stages), tokenizer=self.tokenizer)
         if stages:
             raise InputError(
                 f"sampler says all there is to say about the choice of tokens, and {', '.join(stages)} stands beside "
                 "it. Put that into the chain, or leave the sampler out."
             )
-        return parse_chain(sampler, self.tokenizer) if isinstance(sampler, str) else sampler
+        return parse_sampler_chain(sampler, self.tokenizer) if isinstance(sampler, str) else sampler
 
     def constraint(self, regex: str | None = None, json_schema: Schema | None = None) -> Constraint | None:
         """What a text has to look like, so that only tokens are drawn with which it still can; None for anything.
@@ -275,19 +274,19 @@ class LanguageModel:
         regex: str | None = None,
         json_schema: Schema | None = None,
         draft: Draft | LanguageModel | str | None = None,
-        **choosing: Any,
-    ) -> tuple[Writing, Iterator[Drawn]]:
+        **sampling: Any,
+    ) -> tuple[TextBuilder, Iterator[GenerationStep]]:
         """The text that is going to be written, empty, and what is drawn for it. Everything asked for is checked."""
-        sampler, rng, ids = self.sampler(**choosing), seeded_generator(seed), self._prompt_ids(prompt)
+        sampler, rng, ids = self.sampler(**sampling), seeded_generator(seed), self._prompt_ids(prompt)
         sampler = constrained(sampler, self.constraint(regex, json_schema), len(ids), max_tokens)
         if draft is None:
-            drawn = draws(self.network, ids, max_tokens, sampler, rng, stop_tokens=self.stop_tokens)
+            steps = generate_steps(self.network, ids, max_tokens, sampler, rng, stop_tokens=self.stop_tokens)
         else:
             guesses = self.draft(draft)
-            drawn = speculative_draws(
+            steps = speculative_steps(
                 self.network, guesses, ids, max_tokens, sampler, rng, stop_tokens=self.stop_tokens
             )
-        return Writing(prompt, self.tokenizer, max_tokens, stop), drawn
+        return TextBuilder(prompt, self.tokenizer, max_tokens, stop), steps
 
     # --- looking for texts ---------------------------------------------------------------------------------
 
@@ -302,12 +301,12 @@ class LanguageModel:
         stop: str | Sequence[str] = (),
         regex: str | None = None,
         json_schema: Schema | None = None,
-        **choosing: Any,
-    ) -> list[Written]:
-        """`count` texts as `write` draws them, all at once, the most probable one first.
+        **sampling: Any,
+    ) -> list[GeneratedText]:
+        """`count` texts as `generate` samples them, all at once, the most probable one first.
 
         by: "mean" compares log p per token, "sum" that of whole texts, for which short ones are better. Text number i
-        (from 0) is drawn with the seed plus i. All end where the context does. Everything else as in `write`, but no
+        (from 0) is drawn with the seed plus i. All end where the context does. Everything else as in `generate`, but no
         draft. See `generation.best_of_n`.
         """
         ids = self._prompt_ids(prompt)
@@ -317,13 +316,13 @@ class LanguageModel:
             ids,
             count,
             room,
-            constrained(self.sampler(**choosing), self.constraint(regex, json_schema), len(ids), room),
+            constrained(self.sampler(**sampling), self.constraint(regex, json_schema), len(ids), room),
             [seeded_generator(None if seed is None else seed + i) for i in range(count)],
             by=by,
             stop_tokens=self.stop_tokens,
             finished=self._finished(stop),
         )
-        return [one.written(prompt, self.tokenizer, stop) for one in found]
+        return [one.to_text(prompt, self.tokenizer, stop) for one in found]
 
     def beam_search(
         self,
@@ -335,13 +334,13 @@ class LanguageModel:
         stop: str | Sequence[str] = (),
         regex: str | None = None,
         json_schema: Schema | None = None,
-        **choosing: Any,
-    ) -> list[Written]:
+        **sampling: Any,
+    ) -> list[GeneratedText]:
         """The most probable texts after `prompt` that `beams` beams find, the best first; nothing is drawn.
 
         length_penalty: 0 takes the most probable text, which is often a short one; 0.6 to 1 makes up for that.
-        choosing: as in `sampler`, and changes what is probable: no_repeat_ngrams=3 for instance; without, it is what
-        the model says. All texts end where the context does. stop, regex, json_schema: as in `write`. See
+        sampling: as in `sampler`, and changes what is probable: no_repeat_ngrams=3 for instance; without, it is what
+        the model says. All texts end where the context does. stop, regex, json_schema: as in `generate`. See
         `generation.beam_search`.
         """
         ids = self._prompt_ids(prompt)
@@ -352,11 +351,13 @@ class LanguageModel:
             beams,
             room,
             length_penalty=length_penalty,
-            sampler=constrained(self._unless_told(**choosing), self.constraint(regex, json_schema), len(ids), room),
+            sampler=constrained(
+                self._sampler_or_identity(**sampling), self.constraint(regex, json_schema), len(ids), room
+            ),
             stop_tokens=self.stop_tokens,
             finished=self._finished(stop),
         )
-        return [one.written(prompt, self.tokenizer, stop) for one in found]
+        return [one.to_text(prompt, self.tokenizer, stop) for one in found]
 
     def tree(
         self,
@@ -366,12 +367,12 @@ class LanguageModel:
         *,
         mass: float = 0.9,
         least: float = 0.01,
-        **choosing: Any,
+        **sampling: Any,
     ) -> Tree:
         """Where the text may go from here: its likeliest continuations as a tree, which shows itself.
 
         depth: tokens. branches: the most from one place, fewer if they have `mass` together. least: the probability of
-        a path that is still shown. choosing: as in `sampler`; without, it is what the model says.
+        a path that is still shown. sampling: as in `sampler`; without, it is what the model says.
         """
         from tinygrad_llm.pictures.tree import Tree  # here, because `import tinygrad_llm` must stay quick
 
@@ -382,14 +383,14 @@ class LanguageModel:
             branches,
             mass=mass,
             least=least,
-            sampler=self._unless_told(**choosing),
+            sampler=self._sampler_or_identity(**sampling),
             stop_tokens=self.stop_tokens,
         )
         return Tree(root, self.tokenizer, prompt)
 
-    def _unless_told(self, **choosing: Any) -> Stage:
+    def _sampler_or_identity(self, **sampling: Any) -> LogitsProcessor:
         """The sampler that was asked for, or none at all: what the model says."""
-        return self.sampler(**choosing if "sampler" in choosing else {"temperature": 1.0} | choosing)
+        return self.sampler(**sampling if "sampler" in sampling else {"temperature": 1.0} | sampling)
 
     def _room(self, ids: Sequence[int], max_tokens: int) -> int:
         """How many tokens may follow, so that the last one is chosen with the whole text in view."""
@@ -420,7 +421,7 @@ class LanguageModel:
             raise InputError("text is empty, and has no probability. Give a text of at least one character.")
         return score_tokens(self.network, np.concatenate([self._start_ids(), ids]))
 
-    def alternatives(self, text: str | Written, prompt: str = "", count: int = 5) -> Alternatives:
+    def alternatives(self, text: str | GeneratedText, prompt: str = "", count: int = 5) -> Alternatives:
         """What else `text` could have said: for each token how probable it was after those before it, and the others.
 
         text: any text, or one that the model wrote, which brings its prompt with it. prompt: what stands before it.
@@ -428,10 +429,10 @@ class LanguageModel:
         """
         from tinygrad_llm.pictures.alternatives import Alternatives  # here, because `import tinygrad_llm` must be quick
 
-        ids = text.ids if isinstance(text, Written) else self.tokenizer.encode_array(text)
+        ids = text.ids if isinstance(text, GeneratedText) else self.tokenizer.encode_array(text)
         if len(ids) == 0:
             raise InputError("text is empty, and could have said anything. Give a text of at least one character.")
-        before = self._prompt_ids(text.prompt if isinstance(text, Written) else prompt)
+        before = self._prompt_ids(text.prompt if isinstance(text, GeneratedText) else prompt)
         choices = text_alternatives(self.network, np.concatenate([before, ids]), count, first=len(before))
         return Alternatives(choices, self.tokenizer)
 
@@ -454,9 +455,11 @@ class LanguageModel:
         return self.tokenizer.encode("\n") if end is None else [end]
 
 
-def constrained(sampler: Stage, constraint: Constraint | None, after: int, max_tokens: int) -> Stage:
+def constrained(
+    sampler: LogitsProcessor, constraint: Constraint | None, after: int, max_tokens: int
+) -> LogitsProcessor:
     """The sampler behind the constraint, if there is one, for a text after a prompt of `after` ids."""
-    return sampler if constraint is None else Chain((constraint.stage(after, max_tokens), sampler))
+    return sampler if constraint is None else SamplerChain((constraint.processor(after, max_tokens), sampler))
 
 
 def seeded_generator(seed: int | None) -> np.random.Generator:

@@ -12,7 +12,7 @@ from tinygrad_llm.cli import main as main_module
 from tinygrad_llm.cli.generate import CONTROL_PICTURES
 from tinygrad_llm.cli.main import app, main
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.generation.chains import STAGES
+from tinygrad_llm.generation.sampler_chain import PROCESSORS
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.training.run_folder import RunFolder
 from tinygrad_llm.training.settings import TrainingSettings
@@ -136,7 +136,7 @@ def test_next_shows_the_top_ten_and_that_all_sum_to_one(folder):
     assert lines[11].startswith("all 290 tokens") and lines[11].split()[-1] == "1.000000"
 
 
-EVERY_STAGE = {
+EVERY_OPTION = {
     "logit_bias": "{'O': -2, 66: -inf}",
     "repetition_penalty": 1.2,
     "frequency_penalty": 0.1,
@@ -151,12 +151,12 @@ EVERY_STAGE = {
 
 
 def test_every_stage_is_an_option_and_all_together_are_the_usual_chain(folder):
-    options = [word for name, value in EVERY_STAGE.items() for word in (f"--{name.replace('_', '-')}", value)]
+    options = [word for name, value in EVERY_OPTION.items() for word in (f"--{name.replace('_', '-')}", value)]
     said = run("generate", folder, "O", "--seed", 2, "--max-tokens", 20, *options).stdout
-    assert said == "O" + tg.load(folder).generate("O", 20, seed=2, **EVERY_STAGE) + "\n"
-    chain = ", ".join(f"{name}={value}" for name, value in EVERY_STAGE.items())
+    assert said == "O" + tg.load(folder).generate("O", 20, seed=2, **EVERY_OPTION) + "\n"
+    chain = ", ".join(f"{name}={value}" for name, value in EVERY_OPTION.items())
     assert run("generate", folder, "O", "--seed", 2, "--max-tokens", 20, "--sampler", chain).stdout == said
-    assert list(EVERY_STAGE) == list(STAGES)
+    assert list(EVERY_OPTION) == list(PROCESSORS)
 
 
 def test_the_stages_of_a_sampler_work_in_their_order(folder):
@@ -168,20 +168,20 @@ def test_the_stages_of_a_sampler_work_in_their_order(folder):
 
 def test_a_beam_shows_the_most_probable_texts_and_how_probable_they_are(folder):
     found = tg.load(folder).beam_search("O", 4, 9)
-    assert run("generate", folder, "O", "--beam", 4, "--max-tokens", 9).stdout == f"O{found[0].text}\n"
+    assert run("generate", folder, "O", "--beam", 4, "--max-tokens", 9).stdout == f"O{found[0]}\n"
     lines = run("generate", folder, "O", "--beam", 4, "--max-tokens", 9, "--samples", 2)
     assert lines.stderr == ""  # nothing was drawn
     for number, one in enumerate(found[:2], start=1):
         log_p = one.log_probability
-        assert f"--- {number} of 2, log p {log_p:.2f}, {log_p / 9:.3f} per token ---\nO{one.text}\n" in lines.stdout
+        assert f"--- {number} of 2, log p {log_p:.2f}, {log_p / 9:.3f} per token ---\nO{one}\n" in lines.stdout
     long = run("generate", folder, "O", "--beam", 4, "--length-penalty", 1.0, "--no-repeat-ngrams", 1)
     (best, *_) = tg.load(folder).beam_search("O", 4, 200, length_penalty=1.0, no_repeat_ngrams=1)
-    assert long.stdout == f"O{best.text}\n" and len(best.ids) == 24
+    assert long.stdout == f"O{best}\n" and len(best.ids) == 24
 
 
 def test_the_best_of_several(folder):
     said = run("generate", folder, "O", "--best-of", 5, "--seed", 3, "--max-tokens", 9, "--top-k", 50)
-    assert said.stdout == "O" + tg.load(folder).best_of("O", 5, 9, seed=3, top_k=50)[0].text + "\n"
+    assert said.stdout == "O" + tg.load(folder).best_of("O", 5, 9, seed=3, top_k=50)[0] + "\n"
     without_seed = run("generate", folder, "O", "--best-of", 5, "--max-tokens", 9)
     seed = without_seed.stderr.split()[1]
     assert run("generate", folder, "O", "--best-of", 5, "--max-tokens", 9, "--seed", seed).stdout == without_seed.stdout
@@ -189,9 +189,9 @@ def test_the_best_of_several(folder):
 
 def test_what_else_each_token_could_have_been(folder):
     said = run("generate", folder, "O", "--seed", 4, "--max-tokens", 6, "--alternatives").stdout
-    written = tg.load(folder).write("O", 6, seed=4)
-    assert said.startswith(f"O{written.text}\n")
-    lines = said[len(f"O{written.text}\n") :].splitlines()
+    written = tg.load(folder).generate("O", 6, seed=4)
+    assert said.startswith(f"O{written}\n")
+    lines = said[len(f"O{written}\n") :].splitlines()
     assert lines[0].split() == ["token", "p", "rank", "instead"] and len(lines) == 7
     table = tg.load(folder).alternatives(written).as_text(80).splitlines()
     assert [line.split() for line in lines] == [line.split() for line in table]

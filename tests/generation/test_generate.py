@@ -6,19 +6,19 @@ import pytest
 from tinygrad_llm import Tensor, no_grad
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation import (
-    Chain,
     GrowingCache,
+    SamplerChain,
     Temperature,
     TopK,
-    draw,
-    draws,
+    generate_steps,
     generate_tokens,
     next_log_probabilities,
+    sample,
 )
 from tinygrad_llm.generation import generate as generate_module
 from tinygrad_llm.nn.functional import log_softmax
 
-CHAIN = Chain((Temperature(0.9), TopK(20)))
+CHAIN = SamplerChain((Temperature(0.9), TopK(20)))
 PROMPT = [3, 1, 4, 1, 5]
 
 
@@ -31,7 +31,7 @@ def without_cache(model, ids, max_tokens, seed):
             seen = seen[len(seen) - max(1, context // 2) :]
         with no_grad():
             logits = model(np.array([seen])).numpy()[0, -1]
-        token = int(draw(CHAIN(log_softmax(logits)), rng))
+        token = int(sample(CHAIN(log_softmax(logits)), rng))
         seen.append(token)
         tokens.append(token)
     return tokens
@@ -117,7 +117,7 @@ def test_log_probabilities_are_those_of_the_model_and_sum_to_one(model):
 
 
 def test_the_distributions_before_and_after_the_sampler_are_kept_apart(model):
-    drawn = list(draws(model, PROMPT, 6, CHAIN, np.random.default_rng(0)))
+    drawn = list(generate_steps(model, PROMPT, 6, CHAIN, np.random.default_rng(0)))
     assert [one.token for one in drawn] == generate(model, max_tokens=6)
     text = list(PROMPT)
     for one in drawn:

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation import (
-    Chain,
     FrequencyPenalty,
     NoRepeatNgrams,
     PresencePenalty,
     RepetitionPenalty,
+    SamplerChain,
     Temperature,
     TopK,
     penalties,
@@ -70,7 +70,7 @@ def test_a_repetition_penalty_by_hand():
     assert nothing == pytest.approx(weights / 7.75)
 
 
-# Drawn distributions, some tokens removed by an earlier stage, and a drawn text.
+# GenerationStep distributions, some tokens removed by an earlier stage, and a drawn text.
 logits = st.lists(st.floats(-20, 20), min_size=V, max_size=V)
 distributions = st.tuples(logits, st.sets(st.integers(1, V - 1), max_size=4)).map(
     lambda drawn: log_softmax(np.where(np.isin(np.arange(V), list(drawn[1])), -np.inf, np.array(drawn[0])))
@@ -127,7 +127,7 @@ def test_without_a_text_nothing_changes(log_p, stage):
 def test_the_order_in_a_chain_is_the_order_of_work():
     """Penalised first, another token is the likeliest; penalised last, there is no other one any more."""
     penalty = RepetitionPenalty(3.0)
-    first, last = Chain((penalty, TopK(1))), Chain((TopK(1), penalty))
+    first, last = SamplerChain((penalty, TopK(1))), SamplerChain((TopK(1), penalty))
     p = [0.5, 0.3, 0.1, 0.1]
     assert after(first, p, [0]) == pytest.approx([0, 1, 0, 0])
     assert after(last, p, [0]) == pytest.approx([1, 0, 0, 0])
@@ -141,10 +141,10 @@ def test_a_model_that_turns_in_circles_gets_out_of_them():
         for _ in range(length):
             p = np.full(V, 0.002)
             p[(text[-1] + 1) % 3] = 0.99
-            text.append(int(Chain((stage, Temperature(0.0)))(np.log(p), text).argmax()))
+            text.append(int(SamplerChain((stage, Temperature(0.0)))(np.log(p), text).argmax()))
         return text
 
-    assert set(write(Chain())) == {0, 1, 2}
+    assert set(write(SamplerChain())) == {0, 1, 2}
     assert set(write(FrequencyPenalty(3.0))) == {0, 1, 2, 3, 4, 5}
     trigrams = list(zip(*[write(NoRepeatNgrams(3))[i:] for i in range(3)], strict=False))
     assert len(trigrams) == len(set(trigrams))

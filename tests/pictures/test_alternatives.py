@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from tinygrad_llm.generation import Choice
+from tinygrad_llm.generation import TokenAlternatives
 from tinygrad_llm.pictures.alternatives import Alternatives, mixed
 from tinygrad_llm.text import Tokenizer
 
@@ -16,11 +16,15 @@ tokenizer = Tokenizer.train("", 256)
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def choice(letter: str, p: float, rank: int, **others: float) -> Choice:
-    return Choice(ord(letter), math.log(p), rank, tuple((ord(x), math.log(q)) for x, q in others.items()))
+def token_alternatives(letter: str, p: float, rank: int, **others: float) -> TokenAlternatives:
+    return TokenAlternatives(ord(letter), math.log(p), rank, tuple((ord(x), math.log(q)) for x, q in others.items()))
 
 
-choices = [choice("a", 0.5, 1, b=0.25, c=0.125), choice("<", 0.00001, 1234, d=0.75, e=0.2), choice("b", 0.2, 2, a=0.8)]
+choices = [
+    token_alternatives("a", 0.5, 1, b=0.25, c=0.125),
+    token_alternatives("<", 0.00001, 1234, d=0.75, e=0.2),
+    token_alternatives("b", 0.2, 2, a=0.8),
+]
 picture = Alternatives(choices, tokenizer)
 
 

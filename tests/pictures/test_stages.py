@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.generation import Chain, MinP, PresencePenalty, Temperature, TopK, parse_chain
+from tinygrad_llm.generation import MinP, PresencePenalty, SamplerChain, Temperature, TopK, parse_sampler_chain
 from tinygrad_llm.pictures.distribution import Distribution
 from tinygrad_llm.pictures.stages import Stages
 from tinygrad_llm.pictures.svg import printable
@@ -65,7 +65,7 @@ def test_a_token_is_shown_that_only_a_later_stage_makes_probable():
 
 
 def test_a_chain_in_a_chain_is_shown_stage_by_stage():
-    nested = some.stages(Chain((Chain((TopK(3), MinP(0.1))), Temperature(2.0))))
+    nested = some.stages(SamplerChain((SamplerChain((TopK(3), MinP(0.1))), Temperature(2.0))))
     assert nested.names[1:] == ["top k 3", "min p 0.1", "temperature 2.0"]
     assert some.stages(TopK(3)).names == ["the model", "top k 3"]
     assert some.stages("").names == ["the model"]
@@ -119,7 +119,7 @@ def test_it_is_saved_as_svg_or_html_and_shown_in_a_notebook(tmp_path):
 
 
 def test_a_sampler_is_a_chain_or_its_text():
-    chain = parse_chain("min_p=0.1, temperature=1.5")
+    chain = parse_sampler_chain("min_p=0.1, temperature=1.5")
     assert some.stages(chain).as_text() == some.stages("min_p=0.1, temperature=1.5").as_text()
     assert some.stages("logit_bias={'a': -inf}").distributions[1].probability("a") == 0.0
     assert isinstance(some.stages(chain), Stages)

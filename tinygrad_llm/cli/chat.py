@@ -17,7 +17,7 @@ from rich.text import Text
 
 from tinygrad_llm.chat_session import ChatSession, Why
 from tinygrad_llm.cli.arguments import SAMPLER_HELP, ModelArgument
-from tinygrad_llm.cli.generate import choosing, write
+from tinygrad_llm.cli.generate import choosing, print_pieces
 from tinygrad_llm.cli.messages import show_error
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.language_model import TEMPERATURE, LanguageModel
@@ -70,7 +70,7 @@ def chat(
                 if not obey(line, session, console):
                     return
             elif line:
-                write(session.say(line))
+                print_pieces(session.say(line))
         except KeyboardInterrupt:
             console.print("\n(stopped)", style="dim")
         except InputError as error:
@@ -141,15 +141,15 @@ def why_table(whys: list[Why], tokenizer: Tokenizer, width: int) -> Table:
     room = width - max(map(len, [*names, "token"])) - (BAR_WIDTH + len(" 0.1234")) - len("0.1234") - 3 * 2
     for name, why in zip(names, whys, strict=True):
         p, others = math.exp(why.said.log_p), Text()
-        for (token, log_p), drawn_log_p in zip(why.said.others, why.others_drawn_log_p, strict=True):
+        for (token, log_p), sampled_log_p in zip(why.said.others, why.others_sampled_log_p, strict=True):
             other = f"{'   ' if others else ''}{label(tokenizer.token_bytes(token))} {number(math.exp(log_p)).strip()}"
             if len(others) + len(other) > room:
                 break
-            others.append(other, "" if drawn_log_p > -math.inf else "dim")
+            others.append(other, "" if sampled_log_p > -math.inf else "dim")
         table.add_row(
             Text(name, "bold" if why.said.rank == 1 else "bold yellow"),
             Text(f"{bar(p, BAR_WIDTH):{BAR_WIDTH}} ", "cyan").append(number(p), "default"),
-            Text(number(math.exp(why.drawn_log_p))),
+            Text(number(math.exp(why.sampled_log_p))),
             others,
         )
     return table

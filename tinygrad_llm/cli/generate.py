@@ -16,7 +16,7 @@ from rich.console import Console
 from tinygrad_llm.cli.arguments import PROMPT_HELP, SAMPLER_HELP, ModelArgument
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.files import read_text
-from tinygrad_llm.generation.written import Written
+from tinygrad_llm.generation.generated_text import GeneratedText
 from tinygrad_llm.language_model import TEMPERATURE, LanguageModel
 
 
@@ -100,30 +100,30 @@ def generate(
     options |= {"stop": stop or (), "json_schema": None if json_schema is None else read_schema(json_schema)}
     guesses = None if draft is None else loaded.draft(draft)
     # All texts are begun before anything is written, so that a mistake in the options is the only thing said.
-    texts: Sequence[Written | Iterator[str]]
+    texts: Sequence[GeneratedText | Iterator[str]]
     if beam is not None:
         texts = loaded.beam_search(prompt, beam, max_tokens, length_penalty=length_penalty, **options)[:samples]
     elif best_of is not None:
         texts = loaded.best_of(prompt, best_of, max_tokens, seed=first, **options)[:samples]
     else:
-        begin: Callable[..., Written | Iterator[str]] = loaded.write if alternatives else loaded.stream
+        begin: Callable[..., GeneratedText | Iterator[str]] = loaded.generate if alternatives else loaded.stream
         texts = [begin(prompt, max_tokens, seed=first + i, draft=guesses, **options) for i in range(samples)]
     if seed is None and beam is None and temperature != 0:  # otherwise nothing is left to chance
         typer.secho(f"seed {first} (the same text again: --seed {first})", dim=True, err=True)
     for number, text in enumerate(texts):
         if len(texts) > 1:
             is_drawn = beam is None and best_of is None
-            name = odds(text) if isinstance(text, Written) and not is_drawn else f"seed {first + number}"
+            name = odds(text) if isinstance(text, GeneratedText) and not is_drawn else f"seed {first + number}"
             typer.secho(f"--- {number + 1} of {len(texts)}, {name} ---", dim=True)
         typer.secho(prompt, bold=True, nl=False)
-        write([text.text] if isinstance(text, Written) else text)
-        if alternatives and isinstance(text, Written) and len(text.ids):
+        print_pieces([text] if isinstance(text, GeneratedText) else text)
+        if alternatives and isinstance(text, GeneratedText) and len(text.ids):
             Console().print(loaded.alternatives(text))
     if guesses is not None:
         typer.secho(str(guesses.acceptance), dim=True, err=True)
 
 
-def odds(text: Written) -> str:
+def odds(text: GeneratedText) -> str:
     """How probable a text is, in words."""
     return f"log p {text.log_probability:.2f}, {text.log_probability / max(1, len(text.ids)):.3f} per token"
 
@@ -140,7 +140,7 @@ def read_schema(path: Path) -> Any:
     return schema
 
 
-def write(pieces: Iterable[str]) -> None:
+def print_pieces(pieces: Iterable[str]) -> None:
     """Print the pieces as they come, then end the line. A terminal is shown control characters as signs (␛), because
     a model that has learned little writes any byte; a file gets them as they are."""
     for piece in pieces:

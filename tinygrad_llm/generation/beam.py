@@ -22,7 +22,7 @@ from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation.cache import GrowingCache
 from tinygrad_llm.generation.continuations import Continuation, checked_prompt
 from tinygrad_llm.generation.generate import next_log_probabilities
-from tinygrad_llm.generation.samplers import Chain, Stage, is_number, ranked
+from tinygrad_llm.generation.logits_processors import LogitsProcessor, SamplerChain, is_number, ranked
 from tinygrad_llm.nn.transformer import Transformer
 
 
@@ -33,7 +33,7 @@ def beam_search(
     max_tokens: int,
     *,
     length_penalty: float = 0.0,
-    sampler: Stage | None = None,
+    sampler: LogitsProcessor | None = None,
     stop_tokens: Collection[int] = (),
     finished: Callable[[tuple[int, ...]], bool] = lambda tokens: False,
 ) -> list[Continuation]:
@@ -56,7 +56,7 @@ def beam_search(
         raise InputError(f"beams must be at least 1, it was {beams}.")
     if not is_number(length_penalty) or not 0.0 <= length_penalty < np.inf:
         raise InputError(f"length_penalty must be a number of at least 0, it was {length_penalty!r}.")
-    text, sampler = checked_prompt(model, ids, max_tokens), Chain() if sampler is None else sampler
+    text, sampler = checked_prompt(model, ids, max_tokens), SamplerChain() if sampler is None else sampler
 
     def score(one: Continuation, length: int | None = None) -> float:
         return one.sampled_log_p / ((5 + (one.length if length is None else length)) / 6) ** length_penalty
@@ -88,7 +88,7 @@ def best_steps(
     alive: list[Continuation],
     log_p: np.ndarray,
     text: list[int],
-    sampler: Stage,
+    sampler: LogitsProcessor,
     beams: int,
     stop_tokens: Collection[int],
 ) -> list[tuple[int, int, float]]:

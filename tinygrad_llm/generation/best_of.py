@@ -18,7 +18,7 @@ from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation.batch import read_together
 from tinygrad_llm.generation.continuations import Continuation, checked_prompt
 from tinygrad_llm.generation.generate import next_log_probabilities
-from tinygrad_llm.generation.samplers import Stage, draw
+from tinygrad_llm.generation.logits_processors import LogitsProcessor, sample
 from tinygrad_llm.nn.transformer import Transformer
 
 
@@ -27,7 +27,7 @@ def best_of_n(
     ids: Sequence[int] | np.ndarray,
     count: int,
     max_tokens: int,
-    sampler: Stage,
+    sampler: LogitsProcessor,
     rngs: Sequence[np.random.Generator],
     *,
     by: Literal["mean", "sum"] = "mean",
@@ -58,7 +58,7 @@ def best_of_n(
         going_on = []  # places in `rows`
         for place, i in enumerate(rows):
             sampled = sampler(log_p[place], [*text, *drawn[i].tokens])  # (V,)
-            token = int(draw(sampled, rngs[i]))
+            token = int(sample(sampled, rngs[i]))
             ends = token in stop_tokens
             drawn[i] = drawn[i].then(token, float(log_p[place, token]), float(sampled[token]), ends=ends)
             if not ends and not finished(drawn[i].tokens):

@@ -2,14 +2,14 @@
 
 A model that has once repeated itself sees a text that repeats itself, and finds it the more probable that it goes on
 like this. These stages take probability from tokens that have been there already. They fit the protocol of
-`samplers.Stage` and stand in a chain like all others:
+`logits_processors.LogitsProcessor` and stand in a chain like all others:
 
     log-probabilities (V,), text (T,)  ->  log-probabilities (V,)
 
 The text is everything so far, the prompt included. Put them before the stages that remove tokens, or the token that
 should come instead may be gone already.
 
-Comes before: `samplers`. Comes after: `chains`.
+Comes before: `logits_processors`. Comes after: `sampler_chain`.
 Left out on purpose: penalties for whole sequences (DRY) and for the words of a topic.
 """
 
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.generation.samplers import is_number, is_whole, with_changed
+from tinygrad_llm.generation.logits_processors import is_number, is_whole, with_changed
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ and 90 to 130 ms for two to eleven: there it pays from three tokens per pass on,
 
 Here p and q are the distributions after all stages of the sampler, and each stage is shown the text with the guesses
 that stand before, so penalties and constraints work as ever. The same seed does not give the same text as without a
-draft, because the dice are thrown more often; at temperature 0 it does, except where rounding decides between equals.
+draft, because more random numbers are taken; at temperature 0 it does, except where rounding decides between equals.
 
 Comes before: `generate`, the loop without a draft; `cache`, which takes back what was not accepted. Comes after:
 `language_model`. Left out on purpose: several guesses for the same place (trees), and more than one text at once.
@@ -39,7 +39,7 @@ from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation.cache import UNDO, GrowingCache
 from tinygrad_llm.generation.generate import (
     PREFILL,
-    Drawn,
+    GenerationStep,
     check_max_tokens,
     checked_cache,
     checked_ids,
@@ -47,7 +47,7 @@ from tinygrad_llm.generation.generate import (
     log_probabilities_of,
     next_log_probabilities,
 )
-from tinygrad_llm.generation.samplers import Stage, draw
+from tinygrad_llm.generation.logits_processors import LogitsProcessor, sample
 from tinygrad_llm.nn.functional import log_softmax
 from tinygrad_llm.nn.transformer import Transformer
 
@@ -85,7 +85,7 @@ class Acceptance:
         )
 
 
-class Dice:
+class Decisions:
     """Every random decision there is in here, in two methods."""
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -93,9 +93,9 @@ class Dice:
 
     def token(self, log_p: np.ndarray) -> int:
         """An id, drawn from log_p (V,)."""
-        return int(draw(log_p, self.rng))
+        return int(sample(log_p, self.rng))
 
-    def yes(self, probability: float) -> bool:
+    def accept(self, probability: float) -> bool:
         """True with this probability."""
         return self.rng.random() < probability
 
@@ -107,7 +107,12 @@ class Draft(Protocol):
     acceptance: Acceptance
 
     def propose(
-        self, text: Sequence[int], count: int, sampler: Stage, dice: Dice, stop_tokens: Collection[int]
+        self,
+        text: Sequence[int],
+        count: int,
+        sampler: LogitsProcessor,
+        decisions: Decisions,
+        stop_tokens: Collection[int],
     ) -> list[Proposal]:
         """At most `count` guesses, one after the other; none after a stop token."""
 
@@ -127,7 +132,12 @@ class DraftModel:
         self._read: list[int] = []  # the ids from there on that its cache remembers
 
     def propose(
-        self, text: Sequence[int], count: int, sampler: Stage, dice: Dice, stop_tokens: Collection[int]
+        self,
+        text: Sequence[int],
+        count: int,
+        sampler: LogitsProcessor,
+        decisions: Decisions,
+        stop_tokens: Collection[int],
     ) -> list[Proposal]:
         """Draws at most `count` tokens after the last half context of the text, or after all of it while it fits."""
         context = self.model.config.context
@@ -144,7 +154,7 @@ class DraftModel:
                 log_q = sampler(log_p, written)  # (V,)
             except InputError:  # nothing can follow a guess: no mistake, as the text need not come this way
                 break
-            token = dice.token(log_q)
+            token = decisions.token(log_q)
             proposals.append(Proposal(token, log_q))
             if token in stop_tokens:
                 break
@@ -170,7 +180,12 @@ class PromptLookup:
             raise InputError(f"prompt look-up: shortest must be 1 to longest; they were {shortest} and {longest}.")
 
     def propose(
-        self, text: Sequence[int], count: int, sampler: Stage, dice: Dice, stop_tokens: Collection[int]
+        self,
+        text: Sequence[int],
+        count: int,
+        sampler: LogitsProcessor,
+        decisions: Decisions,
+        stop_tokens: Collection[int],
     ) -> list[Proposal]:
         """The tokens after the last earlier place that ends as `text` does; they are not drawn but sure."""
         start = self._continuation(np.asarray(text))
@@ -194,20 +209,21 @@ class PromptLookup:
         return None
 
 
-def speculative_draws(
+def speculative_steps(
     model: Transformer,
     draft: Draft,
     ids: Sequence[int] | np.ndarray,
     max_tokens: int,
-    sampler: Stage,
+    sampler: LogitsProcessor,
     rng: np.random.Generator,
     *,
     cache: GrowingCache | None = None,
     stop_tokens: Collection[int] = (),
-) -> Iterator[Drawn]:
-    """As `generate.draws`, with the same distribution of texts, in fewer passes of the model.
+) -> Iterator[GenerationStep]:
+    """As `generate.generate_steps`, with the same distribution of texts, in fewer passes of the model.
 
-    `draft.acceptance` counts along. Raises InputError as `draws` does, and when a draft model has another vocabulary.
+    `draft.acceptance` counts along. Raises InputError as `generate_steps` does, and when a draft
+    model has another vocabulary.
     """
     text = checked_ids(model, ids)
     check_max_tokens(max_tokens)
@@ -217,19 +233,19 @@ def speculative_draws(
             "with the same tokenizer."
         )
     cache = checked_cache(model, cache, text)
-    return _draws(model, draft, text, max_tokens, sampler, Dice(rng), cache, stop_tokens)
+    return _steps(model, draft, text, max_tokens, sampler, Decisions(rng), cache, stop_tokens)
 
 
-def _draws(
+def _steps(
     model: Transformer,
     draft: Draft,
     text: list[int],
     max_tokens: int,
-    sampler: Stage,
-    dice: Dice,
+    sampler: LogitsProcessor,
+    decisions: Decisions,
     cache: GrowingCache,
     stop_tokens: Collection[int],
-) -> Iterator[Drawn]:
+) -> Iterator[GenerationStep]:
     context, end = model.config.context, len(text) + max_tokens
     counted = draft.acceptance
     first = 0  # of the ids that the model can see
@@ -240,13 +256,13 @@ def _draws(
             cache.truncate(0)
         # Not so many that the view would have to move in between; one fewer than may be written, as one comes for free.
         count = min(draft.count, context - (len(text) - first), end - len(text) - 1)
-        proposals = draft.propose(text, count, sampler, dice, stop_tokens) if count else []
+        proposals = draft.propose(text, count, sampler, decisions, stop_tokens) if count else []
         new = text[first + cache.length :] + [proposal.token for proposal in proposals]
         log_p = log_probabilities_after_each(model, new, cache, last=len(proposals) + 1)  # (proposals + 1, V)
         counted.passes += 1
         counted.proposed += len(proposals)
         try:
-            for place, drawn in enumerate(settle(proposals, log_p, sampler, text, dice)):
+            for place, drawn in enumerate(settle(proposals, log_p, sampler, text, decisions)):
                 counted.accepted += place < len(proposals) and drawn.token == proposals[place].token
                 if drawn.token in stop_tokens:
                     return
@@ -258,8 +274,12 @@ def _draws(
 
 
 def settle(
-    proposals: Sequence[Proposal], log_p: np.ndarray, sampler: Stage, text: Sequence[int], dice: Dice
-) -> Iterator[Drawn]:
+    proposals: Sequence[Proposal],
+    log_p: np.ndarray,
+    sampler: LogitsProcessor,
+    text: Sequence[int],
+    decisions: Decisions,
+) -> Iterator[GenerationStep]:
     """The tokens of one round, which goes on after `text`: the proposals that are accepted, and one more.
 
     log_p: what the model says at the place of each proposal and after the last one, (proposals + 1, V).
@@ -267,13 +287,13 @@ def settle(
     written = list(text)
     for place, proposal in enumerate(proposals):
         sampled_log_p = sampler(log_p[place], written)  # (V,)
-        if not dice.yes(acceptance_probability(sampled_log_p, proposal)):
-            yield Drawn(dice.token(replacement(sampled_log_p, proposal)), log_p[place], sampled_log_p)
+        if not decisions.accept(acceptance_probability(sampled_log_p, proposal)):
+            yield GenerationStep(decisions.token(replacement(sampled_log_p, proposal)), log_p[place], sampled_log_p)
             return
-        yield Drawn(proposal.token, log_p[place], sampled_log_p)
+        yield GenerationStep(proposal.token, log_p[place], sampled_log_p)
         written.append(proposal.token)
     sampled_log_p = sampler(log_p[-1], written)  # (V,)
-    yield Drawn(dice.token(sampled_log_p), log_p[-1], sampled_log_p)
+    yield GenerationStep(decisions.token(sampled_log_p), log_p[-1], sampled_log_p)
 
 
 def acceptance_probability(log_p: np.ndarray, proposal: Proposal) -> float:

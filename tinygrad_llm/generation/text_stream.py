@@ -5,7 +5,7 @@
 A stop string may begin in the middle of one token and end in the middle of another, and so may a character.
 
 Comes before: `text.streaming`, which keeps the bytes of unfinished characters; `generate`, which draws the ids.
-Comes after: `written`, which keeps the probabilities too.
+Comes after: `generated_text`, which keeps the probabilities too.
 """
 
 from collections.abc import Sequence

@@ -18,7 +18,7 @@ from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation.cache import GrowingCache
 from tinygrad_llm.generation.continuations import checked_prompt
 from tinygrad_llm.generation.generate import next_log_probabilities
-from tinygrad_llm.generation.samplers import Chain, Stage, ranked
+from tinygrad_llm.generation.logits_processors import LogitsProcessor, SamplerChain, ranked
 from tinygrad_llm.nn.transformer import Transformer
 
 TOGETHER = 8  # nodes that are read in one batch; each needs a copy of the cache
@@ -58,7 +58,7 @@ def continuation_tree(
     *,
     mass: float = 0.9,
     least: float = 0.01,
-    sampler: Stage | None = None,
+    sampler: LogitsProcessor | None = None,
     stop_tokens: Collection[int] = (),
 ) -> Node:
     """The likeliest continuations of `ids`, up to `depth` tokens, as a tree; its root stands for the text so far.
@@ -74,7 +74,7 @@ def continuation_tree(
         raise InputError(f"depth and branches must be at least 1, they were {depth} and {branches}.")
     if not 0.0 < mass <= 1.0 or not 0.0 < least <= 1.0:
         raise InputError(f"mass and least must be above 0 and at most 1, they were {mass} and {least}.")
-    text, sampler = checked_prompt(model, ids, depth, "depth"), Chain() if sampler is None else sampler
+    text, sampler = checked_prompt(model, ids, depth, "depth"), SamplerChain() if sampler is None else sampler
     cache, root = GrowingCache(model.config), Node(None, 0.0, 0.0)
     log_p = next_log_probabilities(model, text, cache)  # (V,)
     grow(root, sampler(log_p, text), branches, mass, least, stop_tokens)

@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tinygrad_llm.generation.alternatives import Choice
+from tinygrad_llm.generation.alternatives import TokenAlternatives
 from tinygrad_llm.pictures.distribution import bar, label, number
 from tinygrad_llm.pictures.svg import INK, QUIET, Picture, document, rectangle, text_width, words
 from tinygrad_llm.text.tokenizer import Tokenizer
@@ -37,11 +37,11 @@ BAR = "#cfe0f1"
 class Alternatives(Picture):
     """A text token by token, with what else might have stood there.
 
-    choices: of `generation.text_alternatives` or `drawn_alternatives`. Shows itself: as text when printed, in colour
+    choices: of `generation.text_alternatives` or `step_alternatives`. Shows itself: as text when printed, in colour
     with rich, as a picture in a notebook.
     """
 
-    def __init__(self, choices: Sequence[Choice], tokenizer: Tokenizer) -> None:
+    def __init__(self, choices: Sequence[TokenAlternatives], tokenizer: Tokenizer) -> None:
         self.choices, self.tokenizer = list(choices), tokenizer
 
     def _label(self, token: int) -> str:
@@ -109,12 +109,12 @@ class Alternatives(Picture):
             widest = max(widest, x)
         return document(widest - GAP + MARGIN, y + height + MARGIN - 1.5 * GAP, parts)
 
-    def _width(self, one: Choice) -> float:
+    def _width(self, one: TokenAlternatives) -> float:
         head = [text_width(self._label(one.token), TOKEN, mono=True), text_width(f"0.1234  rank {one.rank:,}", OTHER)]
         others = [text_width(self._label(token), OTHER, mono=True) for token, _ in one.others]
         return 12 + max(head + [width + text_width("  0.1234", OTHER) for width in others])
 
-    def _svg_choice(self, one: Choice, x: float, y: float, width: float) -> list[str]:
+    def _svg_choice(self, one: TokenAlternatives, x: float, y: float, width: float) -> list[str]:
         p, bits = math.exp(one.log_p), -one.log_p / math.log(2.0)
         colour = mixed(min(1.0, bits / SURPRISE))
         tip = f"{self._label(one.token)}: {p:.6f}, {bits:.2f} bits of surprise, rank {one.rank:,}"

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.generation.chains import parse_chain
-from tinygrad_llm.generation.samplers import Stage, ranked
+from tinygrad_llm.generation.logits_processors import LogitsProcessor, ranked
+from tinygrad_llm.generation.sampler_chain import parse_sampler_chain
 from tinygrad_llm.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -81,14 +81,16 @@ class Distribution:
         p = np.exp(self.log_probabilities[ids])
         return [Candidate(i, self.tokenizer.token_bytes(i), float(q)) for i, q in zip(ids.tolist(), p, strict=True)]
 
-    def stages(self, sampler: Stage | str, count: int = SHOWN) -> Stages:
+    def stages(self, sampler: LogitsProcessor | str, count: int = SHOWN) -> Stages:
         """What a sampler does to this distribution, stage by stage: a picture.
 
         sampler: a chain, or its text: distribution.stages("min_p=0.1, temperature=1.5"). count: tokens to show.
         """
         from tinygrad_llm.pictures.stages import Stages
 
-        return Stages(self, parse_chain(sampler, self.tokenizer) if isinstance(sampler, str) else sampler, count)
+        return Stages(
+            self, parse_sampler_chain(sampler, self.tokenizer) if isinstance(sampler, str) else sampler, count
+        )
 
     def as_text(self, count: int = SHOWN) -> str:
         """The picture in plain characters."""

@@ -9,7 +9,7 @@
     entropy          4.41 bits              1.75 bits              0.92 bits
     sum              1.000000               1.000000               1.000000
 
-Comes before: `generation.samplers`, whose stages it shows; `distribution`, the picture of one of them.
+Comes before: `generation.logits_processors`, whose stages it shows; `distribution`, the picture of one of them.
 Comes after: the command `tinygrad-llm next --sampler … --stages`.
 """
 
@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.generation.chains import chain_text
-from tinygrad_llm.generation.samplers import Chain, Stage, ranked
+from tinygrad_llm.generation.logits_processors import LogitsProcessor, SamplerChain, ranked
+from tinygrad_llm.generation.sampler_chain import format_sampler_chain
 from tinygrad_llm.pictures.distribution import SHOWN, Distribution, bar, label
 from tinygrad_llm.pictures.svg import FAINT, INK, LINE, QUIET, Picture, document, rectangle, text_width, words
 
@@ -58,7 +58,7 @@ class Stages(Picture):
     names: "the model", and then the stages, such as "top k 40". distributions: as many, in this order.
     """
 
-    def __init__(self, distribution: Distribution, sampler: Stage, count: int = SHOWN) -> None:
+    def __init__(self, distribution: Distribution, sampler: LogitsProcessor, count: int = SHOWN) -> None:
         if count < 1:
             raise InputError(f"count must be at least 1, it was {count}.")
         self.count = count
@@ -224,15 +224,15 @@ def largest_of(rows: list[Row]) -> float:
     return max(max(row.probabilities) for row in rows if row.is_token)
 
 
-def flat(sampler: Stage) -> Iterator[Stage]:
+def flat(sampler: LogitsProcessor) -> Iterator[LogitsProcessor]:
     """The single stages of a chain, in which other chains may stand."""
-    if isinstance(sampler, Chain):
-        for stage in sampler.stages:
+    if isinstance(sampler, SamplerChain):
+        for stage in sampler.processors:
             yield from flat(stage)
     else:
         yield sampler
 
 
-def title(stage: Stage) -> str:
-    """What a stage is called in the picture: its text as `parse_chain` reads it, in words."""
-    return chain_text(stage).replace("_", " ").replace("=", " ", 1)
+def title(stage: LogitsProcessor) -> str:
+    """What a stage is called in the picture: its text as `parse_sampler_chain` reads it, in words."""
+    return format_sampler_chain(stage).replace("_", " ").replace("=", " ", 1)

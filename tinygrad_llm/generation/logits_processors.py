@@ -7,14 +7,15 @@ The stages in here change the distribution between these two ends. Each is a pur
     log-probabilities (V,) or (..., V)  ->  log-probabilities of the same shape
 
 and whatever it removes gets -inf; what is left is divided by its sum, so that the probabilities sum to 1 after every
-stage. So they can be put into a `Chain` in any order, and looked at one by one. After the last, `draw` throws the dice.
+stage. So they can be put into a `SamplerChain` in any order, and looked at one by one. After the last,
+`sample` takes a random token.
 
 Everything in here happens on the host in float64, whatever the model runs on, and so both backends draw alike. For a
 vocabulary of a quarter of a million that is a few milliseconds per token, as long as nobody sorts all of it: `ranked`
 sorts only the best, and what was removed is not computed with any more.
 
 Comes before: `nn.transformer`, which gives the logits. Comes after: `penalties`, the stages that look at the text, and
-`chains`, which gives the stages names and an order.
+`sampler_chain`, which gives the stages names and an order.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from tinygrad_llm.nn.functional import log_softmax
 FIRST_LOOK = 256  # tokens that top-p and typical sort at first; eight times as many when those are too few
 
 
-class Stage(Protocol):
+class LogitsProcessor(Protocol):
     """One step from the model's distribution to the one that is drawn from."""
 
     def __call__(self, log_p: np.ndarray, text: Sequence[int] = ()) -> np.ndarray:
@@ -40,18 +41,18 @@ class Stage(Protocol):
 
 
 @dataclass(frozen=True)
-class Chain:
+class SamplerChain:
     """One stage after the other; with none, the distribution stays as it is. A chain is a stage itself.
 
-    >>> Chain((TopK(2), Temperature(0.5)))
-    Chain(stages=(TopK(k=2), Temperature(temperature=0.5)))
+    >>> SamplerChain((TopK(2), Temperature(0.5)))
+    SamplerChain(processors=(TopK(k=2), Temperature(temperature=0.5)))
     """
 
-    stages: tuple[Stage, ...] = ()
+    processors: tuple[LogitsProcessor, ...] = ()
 
     def __call__(self, log_p: np.ndarray, text: Sequence[int] = ()) -> np.ndarray:
-        for stage in self.stages:
-            log_p = stage(log_p, text)
+        for processor in self.processors:
+            log_p = processor(log_p, text)
         return log_p
 
 
@@ -202,7 +203,7 @@ class LogitBias:
         return with_changed(log_p, ids, log_p[..., ids] + np.fromiter(self.bias.values(), np.float64))
 
 
-def draw(log_p: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def sample(log_p: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """One token of each distribution: log-probabilities (V,) -> an id (), or (B, V) -> ids (B,).
 
     The interval from 0 to 1 is divided among the tokens, each as long as its probability, and a random number falls
@@ -210,7 +211,7 @@ def draw(log_p: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     never drawn. Takes one number from `rng` for each distribution.
     """
     if log_p.ndim == 1 and 2 * len(possible := np.flatnonzero(log_p > -np.inf)) < len(log_p):
-        return possible[draw(log_p[possible], rng)]  # the same, without all those that were removed
+        return possible[sample(log_p[possible], rng)]  # the same, without all those that were removed
     ends = np.exp(log_p).cumsum(axis=-1)  # (..., V): where each token's interval ends
     # Times the last end, because rounding may leave it a little below 1. The product is below it, as random() < 1.
     points = rng.random(log_p.shape[:-1])[..., None] * ends[..., -1:]  # (..., 1)

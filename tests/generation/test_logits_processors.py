@@ -1,4 +1,4 @@
-"""The stages against values worked out by hand, against slow plain versions of themselves, their laws, and the dice."""
+"""The stages against values worked out by hand, against slow plain versions of themselves, their laws, and sampling."""
 
 import doctest
 import math
@@ -10,7 +10,17 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.generation import Chain, LogitBias, MinP, Temperature, TopK, TopP, Typical, draw, samplers
+from tinygrad_llm.generation import (
+    LogitBias,
+    MinP,
+    SamplerChain,
+    Temperature,
+    TopK,
+    TopP,
+    Typical,
+    logits_processors,
+    sample,
+)
 from tinygrad_llm.nn.functional import log_softmax
 
 P = np.array([0.1, 0.4, 0.05, 0.3, 0.15])
@@ -22,7 +32,7 @@ def after(stage, probabilities) -> np.ndarray:
 
 
 def test_the_examples_in_the_docstrings():
-    failed, tried = doctest.testmod(samplers, extraglobs={"np": np, "math": math})
+    failed, tried = doctest.testmod(logits_processors, extraglobs={"np": np, "math": math})
     assert tried >= 7 and not failed
 
 
@@ -101,12 +111,12 @@ def test_extreme_temperatures_give_distributions(temperature):
 
 def test_the_order_in_a_chain_is_the_order_of_work():
     """Sharpened first, 0.4 alone has 0.56 of everything; unsharpened it has not."""
-    first = after(Chain((Temperature(0.5), TopP(0.55))), P)
-    last = after(Chain((TopP(0.55), Temperature(0.5))), P)
+    first = after(SamplerChain((Temperature(0.5), TopP(0.55))), P)
+    last = after(SamplerChain((TopP(0.55), Temperature(0.5))), P)
     assert first == pytest.approx([0, 1, 0, 0, 0])
     assert last == pytest.approx([0, 16 / 25, 0, 9 / 25, 0])
-    assert after(Chain(), P) == pytest.approx(P)
-    assert after(Chain((Chain((TopK(2),)), Temperature(0.5))), P) == pytest.approx(last)
+    assert after(SamplerChain(), P) == pytest.approx(P)
+    assert after(SamplerChain((SamplerChain((TopK(2),)), Temperature(0.5))), P) == pytest.approx(last)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +141,7 @@ def test_the_order_in_a_chain_is_the_order_of_work():
         (lambda: LogitBias({1: math.nan}), "bias of token 1"),
         (lambda: LogitBias({9: 1.0})(np.log(P)), "there is no token 9; the last one is 4"),
         (lambda: LogitBias(dict.fromkeys(range(5), -math.inf))(np.log(P)), "leaves no token"),
-        (lambda: Chain((TopK(1), LogitBias({1: -math.inf})))(np.log(P)), "stages that forbid tokens first"),
+        (lambda: SamplerChain((TopK(1), LogitBias({1: -math.inf})))(np.log(P)), "stages that forbid tokens first"),
     ],
 )
 def test_a_stage_that_cannot_be_is_an_error_where_it_is_made(make, message):
@@ -154,7 +164,7 @@ top_ks, top_ps, min_ps, typicals = (
 monotone = st.one_of(temperatures, st.just(Temperature(0.0)), top_ks, top_ps, min_ps)  # they keep the order of tokens
 biases = st.dictionaries(st.just(0), st.floats(-5, 5)).map(LogitBias)
 stages = st.one_of(monotone, typicals, biases)
-chains = st.lists(stages, max_size=5).map(lambda members: Chain(tuple(members)))
+chains = st.lists(stages, max_size=5).map(lambda members: SamplerChain(tuple(members)))
 
 
 @given(distributions, chains)
@@ -166,7 +176,7 @@ def test_probabilities_sum_to_one_after_any_chain(log_p, chain):
 
 @given(distributions, st.lists(monotone, max_size=5))
 def test_no_stage_turns_an_order_around_and_the_best_token_stays(log_p, members):
-    before, after = log_p, Chain(tuple(members))(log_p)
+    before, after = log_p, SamplerChain(tuple(members))(log_p)
     assert after[before.argmax()] == after.max()
     order = np.lexsort((-np.arange(len(before)), before))  # among equals the lowest id is last, as the best of them
     assert (np.diff(np.exp(after)[order]) >= -1e-12).all()
@@ -249,7 +259,7 @@ def test_a_stage_leaves_its_input_alone(log_p, chain):
     assert (log_p == before).all()
 
 
-# --- the dice ---------------------------------------------------------------------------------------------------
+# --- sampling ---------------------------------------------------------------------------------------------------
 
 
 class Loaded:
@@ -268,7 +278,7 @@ def test_frequencies_are_the_probabilities():
     n = 40_000
     with np.errstate(divide="ignore"):
         log_p = np.log(p)
-    drawn = draw(np.tile(log_p, (n, 1)), np.random.default_rng(5))
+    drawn = sample(np.tile(log_p, (n, 1)), np.random.default_rng(5))
     counts = np.bincount(drawn, minlength=len(p))
     assert counts[4] == 0
     possible = p > 0
@@ -280,7 +290,7 @@ def test_the_test_above_notices_other_dice():
     """Counts of a slightly wrong distribution exceed the bound by far."""
     p, n = np.full(8, 1 / 8), 40_000
     wrong = np.array([0.135, 0.115, *[1 / 8] * 6])
-    counts = np.bincount(draw(np.tile(np.log(wrong), (n, 1)), np.random.default_rng(5)), minlength=8)
+    counts = np.bincount(sample(np.tile(np.log(wrong), (n, 1)), np.random.default_rng(5)), minlength=8)
     assert ((counts - n * p) ** 2 / (n * p)).sum() > 40
 
 
@@ -290,27 +300,27 @@ def test_a_token_of_probability_zero_is_never_drawn(number, log_p, data):
     out = data.draw(st.lists(st.booleans(), min_size=len(log_p), max_size=len(log_p)))
     out[data.draw(st.integers(0, len(log_p) - 1))] = False
     log_p = log_softmax(np.where(out, -np.inf, log_p))
-    assert np.exp(log_p[draw(log_p, Loaded(number))]) > 0
+    assert np.exp(log_p[sample(log_p, Loaded(number))]) > 0
 
 
 @given(distributions, st.integers(0, 2**32))
 def test_removed_tokens_make_no_difference_to_what_is_drawn(log_p, seed):
     padded = np.full(5 * len(log_p), -np.inf)
     padded[2::5] = log_p
-    drawn = draw(padded, np.random.default_rng(seed))
-    assert drawn == 5 * draw(log_p, np.random.default_rng(seed)) + 2
-    assert drawn == draw(padded[None], np.random.default_rng(seed))[0]
+    drawn = sample(padded, np.random.default_rng(seed))
+    assert drawn == 5 * sample(log_p, np.random.default_rng(seed)) + 2
+    assert drawn == sample(padded[None], np.random.default_rng(seed))[0]
 
 
 def test_each_token_has_its_interval():
     log_p = np.log([0.25, 0.5, 0.25])
-    drawn = [int(draw(log_p, Loaded(number))) for number in (0.0, 0.2, 0.3, 0.7, 0.8, 0.999)]
+    drawn = [int(sample(log_p, Loaded(number))) for number in (0.0, 0.2, 0.3, 0.7, 0.8, 0.999)]
     assert drawn == [0, 0, 1, 1, 2, 2]
 
 
 def test_one_number_is_taken_for_each_row():
     rows = np.log([[0.5, 0.5], [0.1, 0.9], [0.7, 0.3]])
-    together = draw(rows, np.random.default_rng(3))
+    together = sample(rows, np.random.default_rng(3))
     rng = np.random.default_rng(3)
-    assert together.tolist() == [int(draw(row, rng)) for row in rows]
-    assert draw(rows[0], rng).shape == ()
+    assert together.tolist() == [int(sample(row, rng)) for row in rows]
+    assert sample(rows[0], rng).shape == ()

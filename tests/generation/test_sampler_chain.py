@@ -9,21 +9,21 @@ from hypothesis import strategies as st
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation import (
-    Chain,
     FrequencyPenalty,
     LogitBias,
     MinP,
     NoRepeatNgrams,
     PresencePenalty,
     RepetitionPenalty,
+    SamplerChain,
     Temperature,
     TopK,
     TopP,
     Typical,
-    chain_text,
-    chains,
-    parse_chain,
-    usual_chain,
+    build_sampler_chain,
+    format_sampler_chain,
+    parse_sampler_chain,
+    sampler_chain,
 )
 from tinygrad_llm.text import Tokenizer
 
@@ -31,38 +31,40 @@ tokenizer = Tokenizer.train("in the hat the cat on the mat sat", 262)
 
 
 def test_the_examples_in_the_docstrings():
-    failed, tried = doctest.testmod(chains)
+    failed, tried = doctest.testmod(sampler_chain)
     assert tried >= 3 and not failed
 
 
 def test_the_usual_chain():
-    assert usual_chain() == Chain((Temperature(1.0),))
-    everything = usual_chain(0.7, top_k=40, top_p=0.9, min_p=0.05, typical=0.95, repetition_penalty=1.1)
+    assert build_sampler_chain() == SamplerChain((Temperature(1.0),))
+    everything = build_sampler_chain(0.7, top_k=40, top_p=0.9, min_p=0.05, typical=0.95, repetition_penalty=1.1)
     before = (RepetitionPenalty(1.1), Temperature(0.7), TopK(40), Typical(0.95), TopP(0.9), MinP(0.05))
-    assert everything == Chain(before)
-    all_of_them = usual_chain(**dict.fromkeys(reversed(chains.STAGES), 1) | {"logit_bias": {}})
-    assert [type(stage) for stage in all_of_them.stages] == list(chains.STAGES.values())
+    assert everything == SamplerChain(before)
+    all_of_them = build_sampler_chain(**dict.fromkeys(reversed(sampler_chain.PROCESSORS), 1) | {"logit_bias": {}})
+    assert [type(stage) for stage in all_of_them.processors] == list(sampler_chain.PROCESSORS.values())
 
 
 def test_a_text_is_read_in_its_order():
-    assert parse_chain("min_p=0.1, temperature=1.5") == Chain((MinP(0.1), Temperature(1.5)))
-    assert parse_chain("temperature=1.5,min_p=.1") == Chain((Temperature(1.5), MinP(0.1)))
-    assert parse_chain("temperature=2, top_k=5, temperature=0.5").stages[2] == Temperature(0.5)
-    assert parse_chain("repetition_penalty=(1.1, 64)") == Chain((RepetitionPenalty(1.1, last=64),))
-    assert parse_chain("") == Chain()
+    assert parse_sampler_chain("min_p=0.1, temperature=1.5") == SamplerChain((MinP(0.1), Temperature(1.5)))
+    assert parse_sampler_chain("temperature=1.5,min_p=.1") == SamplerChain((Temperature(1.5), MinP(0.1)))
+    assert parse_sampler_chain("temperature=2, top_k=5, temperature=0.5").processors[2] == Temperature(0.5)
+    assert parse_sampler_chain("repetition_penalty=(1.1, 64)") == SamplerChain((RepetitionPenalty(1.1, last=64),))
+    assert parse_sampler_chain("") == SamplerChain()
 
 
 def test_the_order_makes_a_difference():
     log_p = np.log([0.6, 0.25, 0.1, 0.05])
-    cold, hot = parse_chain("min_p=0.3, temperature=3"), parse_chain("temperature=3, min_p=0.3")
+    cold, hot = parse_sampler_chain("min_p=0.3, temperature=3"), parse_sampler_chain("temperature=3, min_p=0.3")
     assert (cold(log_p) > -np.inf).sum() == 2
     assert (hot(log_p) > -np.inf).sum() == 4
 
 
 def test_a_bias_names_tokens_by_text_or_by_id():
     (the,) = tokenizer.encode(" the")
-    assert parse_chain("logit_bias={' the': -2, 65: -inf}", tokenizer) == Chain((LogitBias({the: -2, 65: -np.inf}),))
-    assert parse_chain("logit_bias={65: -inf}") == Chain((LogitBias({65: -np.inf}),))
+    assert parse_sampler_chain("logit_bias={' the': -2, 65: -inf}", tokenizer) == SamplerChain(
+        (LogitBias({the: -2, 65: -np.inf}),)
+    )
+    assert parse_sampler_chain("logit_bias={65: -inf}") == SamplerChain((LogitBias({65: -np.inf}),))
 
 
 numbers = st.floats(0.01, 1)
@@ -77,16 +79,16 @@ stages = st.one_of(
 )
 
 
-@given(st.lists(stages, max_size=6).map(lambda members: Chain(tuple(members))))
+@given(st.lists(stages, max_size=6).map(lambda members: SamplerChain(tuple(members))))
 def test_written_out_and_read_again_a_chain_is_the_same(chain):
-    assert parse_chain(chain_text(chain)) == chain
+    assert parse_sampler_chain(format_sampler_chain(chain)) == chain
 
 
 def test_a_stage_of_your_own_has_a_name():
     def nothing_rude(log_p, text=()):
         return log_p
 
-    assert chain_text(Chain((nothing_rude, TopK(3)))) == "nothing_rude, top_k=3"
+    assert format_sampler_chain(SamplerChain((nothing_rude, TopK(3)))) == "nothing_rude, top_k=3"
 
 
 @pytest.mark.parametrize(
@@ -96,7 +98,7 @@ def test_a_stage_of_your_own_has_a_name():
 )  # fmt: skip
 def test_what_cannot_be_read_is_an_error_that_shows_how(text):
     with pytest.raises(InputError, match="sampler must be written like 'min_p=0.1, temperature=1.5'"):
-        parse_chain(text)
+        parse_sampler_chain(text)
 
 
 @pytest.mark.parametrize(
@@ -116,20 +118,20 @@ def test_what_cannot_be_read_is_an_error_that_shows_how(text):
 )
 def test_values_that_cannot_be(text, message):
     with pytest.raises(InputError, match=message):
-        parse_chain(text)
+        parse_sampler_chain(text)
 
 
 def test_a_bias_may_be_a_dict_or_its_text():
-    expected = parse_chain("logit_bias={' the': -2, 65: -inf}, temperature=1.0", tokenizer)
+    expected = parse_sampler_chain("logit_bias={' the': -2, 65: -inf}, temperature=1.0", tokenizer)
     for bias in ({" the": -2, 65: -np.inf}, " {' the': -2, 65: -inf}"):
-        assert usual_chain(logit_bias=bias, tokenizer=tokenizer) == expected
+        assert build_sampler_chain(logit_bias=bias, tokenizer=tokenizer) == expected
     for text in ("{1: 2", "{1: x}", "3", "{}, top_k=3", "{" * 500):
         with pytest.raises(InputError, match="logit_bias must be written like"):
-            usual_chain(logit_bias=text)
+            build_sampler_chain(logit_bias=text)
 
 
 def test_a_word_of_several_tokens_cannot_be_biased():
     with pytest.raises(InputError, match="'dog' is not one token but 3"):
-        parse_chain("logit_bias={'dog': 1}", tokenizer)
+        parse_sampler_chain("logit_bias={'dog': 1}", tokenizer)
     with pytest.raises(InputError, match="there is no stage 'topk'"):
-        usual_chain(topk=3)
+        build_sampler_chain(topk=3)
