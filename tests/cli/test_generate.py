@@ -11,6 +11,7 @@ import tinygrad_llm as tg
 from tinygrad_llm.cli import main as main_module
 from tinygrad_llm.cli.generate import CONTROL_PICTURES
 from tinygrad_llm.cli.main import app, main
+from tinygrad_llm.drawing.svg import on_paper
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation.sampler_chain import PROCESSORS
 from tinygrad_llm.text import Tokenizer
@@ -214,7 +215,7 @@ def test_next_stage_by_stage(folder, tmp_path):
     said = run(*arguments, "--save", tmp_path / "stages.svg").stdout
     picture = tg.load(folder).next_word("ROMEO:").stages("min_p=0.1, temperature=1.5", 4)
     assert [line.rstrip() for line in said.splitlines()] == picture.as_text(80).splitlines()
-    assert (tmp_path / "stages.svg").read_text(encoding="utf-8") == picture.svg() + "\n"
+    assert (tmp_path / "stages.svg").read_text(encoding="utf-8") == on_paper(picture.svg()) + "\n"
 
 
 def test_next_as_a_tree(folder, tmp_path):

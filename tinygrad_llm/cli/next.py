@@ -11,10 +11,10 @@ import typer
 from rich.console import Console
 
 from tinygrad_llm.cli.arguments import PROMPT_HELP, SAMPLER_HELP, ModelArgument
+from tinygrad_llm.drawing.svg import Picture
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.language_model import LanguageModel
 from tinygrad_llm.pictures.distribution import SHOWN
-from tinygrad_llm.pictures.svg import Picture
 
 
 def next_token(

@@ -10,8 +10,8 @@ from collections import defaultdict
 
 import numpy as np
 
-from tinygrad_llm.drawing.colours import INK, LINE, signed
-from tinygrad_llm.drawing.svg import rectangle
+from tinygrad_llm.drawing.colours import INK, signed
+from tinygrad_llm.drawing.svg import OUTLINE, rectangle
 
 LEVELS = 24  # of strength on each side of zero
 
@@ -36,14 +36,13 @@ def heat_map(
     for level, cells in sorted(paths.items()):
         hue, opacity = (INK, 1.0) if level > LEVELS else signed(level, LEVELS)
         parts.append(f"<path d='{''.join(cells)}' fill='{hue}' fill-opacity='{opacity:.3g}'/>")
-    frame = f"stroke='{INK}' stroke-opacity='{2 * LINE:.2g}' stroke-width='0.7'"
-    return [*parts, "</g>", rectangle(x, y, columns * width, rows * height, "none", more=frame)]
+    return [*parts, "</g>", rectangle(x, y, columns * width, rows * height, "none", more=OUTLINE)]
 
 
 def thinned(matrix: np.ndarray, rows: int, columns: int) -> np.ndarray:
     """At most so many rows and columns of a matrix, at equal distances, the first and the last among them."""
-    picked = (np.linspace(0, n - 1, min(n, most)).round().astype(int) for n, most in zip(matrix.shape, (rows, columns)))
-    return matrix[np.ix_(*picked)]
+    sizes = zip(matrix.shape, (rows, columns), strict=True)
+    return matrix[np.ix_(*(np.linspace(0, n - 1, min(n, most)).round().astype(int) for n, most in sizes))]
 
 
 def largest_of(numbers: np.ndarray) -> float:

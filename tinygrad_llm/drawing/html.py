@@ -45,6 +45,12 @@ def mono(text: str) -> str:
     return f"<div style='{MONO};white-space:pre-wrap'>{escape(text)}</div>"
 
 
+def indented(source: str) -> str:
+    """Lines of a program, on a ground of their own."""
+    ground = "background:rgba(128,128,128,0.12);border-radius:6px;padding:6px 10px;margin:4px 0"
+    return f"<div style='{ground}'>{mono(source)}</div>"
+
+
 def beside(*parts: str) -> str:
     """Things side by side, below each other where the page is narrow."""
     return f"<div style='display:flex;flex-wrap:wrap;gap:8px 20px;align-items:flex-start'>{''.join(parts)}</div>"

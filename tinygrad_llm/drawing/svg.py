@@ -14,7 +14,7 @@ import unicodedata
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-from tinygrad_llm.drawing.colours import INK
+from tinygrad_llm.drawing.colours import INK, LINE
 from tinygrad_llm.drawing.html import page
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.files import write_atomically
@@ -22,6 +22,7 @@ from tinygrad_llm.files import write_atomically
 SANS = "DejaVu Sans, Verdana, Helvetica, Arial, sans-serif"
 MONO = "DejaVu Sans Mono, Menlo, Consolas, monospace"
 MONO_WIDTH, SANS_WIDTH = 0.602, 0.56  # of a letter, in font sizes; of sans letters, about
+OUTLINE = f"stroke='{INK}' stroke-width='0.7' stroke-opacity='{2 * LINE:.2g}'"  # of a rectangle
 PAPER = "color:#1b2733;background:#ffffff"  # of a file, which is not shown on a page of its own colours
 
 
@@ -44,11 +45,16 @@ class Picture(ABC):
         if path.suffix not in (".svg", ".html"):
             raise InputError(f"save: path must end in .svg or .html, it was {str(path)!r}.")
         picture = self.svg()
-        text = page(picture, path.stem) if path.suffix == ".html" else picture.replace("style='", f"style='{PAPER};", 1)
+        text = page(picture, path.stem) if path.suffix == ".html" else on_paper(picture)
         write_atomically(path, lambda file: file.write((text + "\n").encode()))
 
     def _repr_html_(self) -> str:
         return self.svg()
+
+
+def on_paper(svg: str) -> str:
+    """The picture with colours of its own for text and ground, as a file needs them: it may be shown on any page."""
+    return svg.replace("style='", f"style='{PAPER};", 1)
 
 
 def document(width: float, height: float, parts: list[str], *, top: float = 0.0) -> str:
@@ -73,7 +79,15 @@ def rectangle(
 
 
 def words(
-    x: float, y: float, text: str, size: float, opacity: float = 1.0, *, mono: bool = False, more: str = "", tip: str = ""
+    x: float,
+    y: float,
+    text: str,
+    size: float,
+    opacity: float = 1.0,
+    *,
+    mono: bool = False,
+    more: str = "",
+    tip: str = "",
 ) -> str:
     """A line of text in the page's colour that begins at x, or as `more` says ("text-anchor='end'"); y: baseline."""
     font = f"font-family='{MONO}' xml:space='preserve'" if mono else ""

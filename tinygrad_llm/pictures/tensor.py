@@ -64,7 +64,11 @@ def matrix_view(matrix: np.ndarray, whole: np.ndarray) -> str:
     cells = thinned(matrix, *CELLS)
     width, height = (min(max(CELL, SIDE / n), LARGEST_CELL) for n in (cells.shape[1], cells.shape[0]))
     parts = heat_map(cells.astype(float), 1, 1, (width, height), largest_of(whole))
-    shown = "" if cells.shape == matrix.shape else f"; {cells.shape[0]} of {rows} rows, {cells.shape[1]} of {columns} columns"
+    shown = (
+        ""
+        if cells.shape == matrix.shape
+        else f"; {cells.shape[0]} of {rows} rows, {cells.shape[1]} of {columns} columns"
+    )
     finite = matrix[np.isfinite(matrix)]
     mean = f", mean {finite.mean():.2g}, standard deviation {finite.std():.2g}" if finite.size else ""
     picture = document(cells.shape[1] * width + 2, cells.shape[0] * height + 2, parts)
