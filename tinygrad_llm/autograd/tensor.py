@@ -25,6 +25,7 @@ from tinygrad_llm.autograd.numpy_functions import called_on_tensor, numpy_refusa
 from tinygrad_llm.autograd.op_table import ops
 from tinygrad_llm.autograd.torch_names import Size, no_attribute
 from tinygrad_llm.backend import DEFAULT_DTYPE, Array, array_module, device_of, to_numpy
+from tinygrad_llm.drawing.views import shown_by
 from tinygrad_llm.errors import InputError
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ class Tensor(ArrayMethods):
         values = np.array2string(self.numpy(), separator=", ", prefix="Tensor(", threshold=60, precision=5)
         made = f", made by {self.node.name}" if self.node else ", requires_grad=True" if self.requires_grad else ""
         return f"Tensor({values}, shape={self.shape}, {self.dtype}{made})"
+
+    _repr_html_ = shown_by("tinygrad_llm.pictures.tensor")
 
     def __getattr__(self, name: str) -> NoReturn:
         raise no_attribute(name)

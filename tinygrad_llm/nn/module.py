@@ -18,6 +18,7 @@ import numpy as np
 from tinygrad_llm.autograd import Tensor, raw
 from tinygrad_llm.autograd.hooks import HookHandle
 from tinygrad_llm.backend import to_device, to_numpy
+from tinygrad_llm.drawing.views import shown_by
 from tinygrad_llm.errors import InputError
 
 ForwardHook = Callable[["Module", tuple, Any], Any]  # (module, inputs, output) -> the new output, or None
@@ -37,6 +38,7 @@ class Module:
     """
 
     forward_hooks: dict[object, ForwardHook] | None = None
+    _repr_html_ = shown_by("tinygrad_llm.pictures.module")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """`forward`, then the forward hooks in the order of their registration."""

@@ -64,15 +64,19 @@ def matrix_view(matrix: np.ndarray, whole: np.ndarray) -> str:
     cells = thinned(matrix, *CELLS)
     width, height = (min(max(CELL, SIDE / n), LARGEST_CELL) for n in (cells.shape[1], cells.shape[0]))
     parts = heat_map(cells.astype(float), 1, 1, (width, height), largest_of(whole))
-    shown = (
-        ""
-        if cells.shape == matrix.shape
-        else f"; {cells.shape[0]} of {rows} rows, {cells.shape[1]} of {columns} columns"
-    )
-    finite = matrix[np.isfinite(matrix)]
-    mean = f", mean {finite.mean():.2g}, standard deviation {finite.std():.2g}" if finite.size else ""
+    sizes = zip(cells.shape, (rows, columns), ("rows", "columns"), strict=True)
+    thin = ", ".join(f"{few} of {n} {name}" for few, n, name in sizes if few < n)
     picture = document(cells.shape[1] * width + 2, cells.shape[0] * height + 2, parts)
-    return picture + quiet(f"{span(matrix)}{mean}{shown}")
+    return picture + quiet(f"{span(matrix)}{moments(matrix)}" + (f"; {thin}" if thin else ""))
+
+
+def moments(array: np.ndarray) -> str:
+    """The mean and the standard deviation of the finite numbers, in few letters."""
+    finite = array[np.isfinite(array)].astype(np.float64)
+    if not finite.size:
+        return ""
+    mean, deviation = finite.mean(), finite.std()
+    return f", mean {0.0 if abs(mean) < 1e-12 * deviation else mean:.2g}, standard deviation {deviation:.2g}"
 
 
 def number_table(matrix: np.ndarray, largest: float) -> str:
