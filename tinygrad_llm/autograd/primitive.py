@@ -34,8 +34,6 @@ from tinygrad_llm.autograd.tensor import Tensor, as_operand, is_tracked
 from tinygrad_llm.backend import Array, array_module
 from tinygrad_llm.kernels.pair import FastPair
 
-FREED = object()  # what a node has saved after its gradient has passed
-
 
 class Node:
     """What made a tensor: the op, its inputs (as Tensors, and the arrays in them), its options, and the value.
@@ -43,7 +41,7 @@ class Node:
     saved: what a fast forward keeps for its backward. fingerprints: see `changes`. lines: see `debugging.lines`.
     """
 
-    __slots__ = ("arrays", "fingerprints", "inputs", "lines", "op", "options", "saved", "value")
+    __slots__ = ("arrays", "fingerprints", "inputs", "is_freed", "lines", "op", "options", "saved", "value")
 
     lines: tuple
 
@@ -58,7 +56,7 @@ class Node:
         fingerprints: Sequence[Any] | None = None,
     ) -> None:
         self.op, self.inputs, self.arrays, self.options, self.value = op, inputs, arrays, options, value
-        self.saved, self.fingerprints = saved, fingerprints
+        self.saved, self.fingerprints, self.is_freed = saved, fingerprints, False
 
     @property
     def name(self) -> str:
@@ -66,11 +64,8 @@ class Node:
 
     def free(self) -> None:
         """Forget all values, once the gradient has passed. The op's name stays, for the error of a second pass."""
-        self.inputs, self.arrays, self.value, self.saved, self.fingerprints = (), (), None, FREED, None
-
-    @property
-    def is_freed(self) -> bool:
-        return self.saved is FREED
+        self.inputs, self.arrays, self.value, self.saved, self.fingerprints = (), (), None, None, None
+        self.is_freed = True
 
 
 class Primitive:

@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from typing import Any
 
-from tinygrad_llm.autograd.engine import backward_pass, topological_order, wanted_inputs
+from tinygrad_llm.autograd.engine import backward_pass, topological_order
 
 
 def leading_to(order: Sequence[Any], ends: Container[int]) -> list[Any]:
     """The part of a topological order through which a gradient must pass to reach the tensors in `ends` (ids)."""
     passing: dict[int, Any] = {}
     for tensor in order:
-        if id(tensor) in ends or any(wanted_inputs(tensor, passing)):
+        inputs = () if tensor.node is None else tensor.node.inputs
+        if id(tensor) in ends or any(id(x) in passing for x in inputs):
             passing[id(tensor)] = tensor
     return list(passing.values())
 
