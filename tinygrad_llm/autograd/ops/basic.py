@@ -3,7 +3,7 @@
 Builds on: `primitive`. Used by: every other file of `ops`, `nn.functional`, `Tensor`.
 
 A rule takes the gradient g of the result and returns one gradient per input. Elementwise ops broadcast, so their rules
-sum g back to each input's shape (`unbroadcast`); ops that move values move g the other way; a sum hands g to every term.
+sum g back to each input's shape (`unbroadcast`); ops that move values move g back; a sum hands g to every term.
 """
 
 import math
@@ -23,7 +23,7 @@ def is_number(x):
 def unbroadcast(g, like):
     """Sum `g` to the shape of `like`: the one place where broadcasting is undone. None for a Python number.
 
-    The gradient of a value that was repeated, along a new axis or one of length 1, is the sum over its copies.
+    The gradient of a value that was repeated is the sum over its copies.
     """
     if is_number(like):
         return None
