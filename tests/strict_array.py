@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 METHODS = """argmax argmin argsort astype copy cumsum flatten max mean min reshape squeeze std sum swapaxes
-transpose var"""
+transpose var view"""
 FUNCTIONS = """abs add all any arange arccos arccosh arcsin arcsinh arctan arctan2 arctanh argmax argmin argsort
 broadcast_to ceil concatenate copysign cos cosh cumsum einsum empty exp exp2 expand_dims expm1
 flatnonzero flip floor floor_divide hypot isfinite isinf isnan log log10 log1p log2 logaddexp logical_and

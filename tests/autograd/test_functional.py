@@ -146,8 +146,8 @@ def test_what_does_not_matter_has_derivative_zero():
         (lambda: grad(lambda x: (x, x))(1.0), "single number"),
         (lambda: grad(lambda x: x.item())(3.0), r"returned float.*no \.item\(\)"),
         (lambda: grad(lambda x: x, 2)(3.0), "called with 1 arguments, there is no number 2"),
-        (lambda: hvp(lambda x: x * x, (1.0,), (1.0, 2.0)), "as many seeds"),
-        (lambda: vjp(lambda x: x * x, 1.0)[1](np.ones(3)), r"seed has shape \(3,\)"),
+        (lambda: hvp(lambda x: x * x, (1.0,), (1.0, 2.0)), "as many gradients"),
+        (lambda: vjp(lambda x: x * x, 1.0)[1](np.ones(3)), r"gradient has shape \(3,\)"),
     ],
 )
 def test_mistakes_say_what_to_do(call, sentence):
@@ -278,12 +278,12 @@ def test_gradients_are_total_derivatives():
     assert x.grad is None
 
 
-def test_gradients_of_several_outputs_with_seeds():
+def test_gradients_of_several_outputs():
     x = Tensor(np.array([1.0, 2.0]), requires_grad=True)
     y = x * x
     found = gradients([y, y.sum()], x, [np.array([1.0, 10.0]), np.float64(100.0)])
     assert found.data.tolist() == [2 * 101.0, 4 * 110.0]
-    with pytest.raises(InputError, match="2 outputs, so there must be as many seeds, not 1"):
+    with pytest.raises(InputError, match="output_gradients must be one per output, 2; there are 1"):
         gradients([x.sum(), x.sum()], x, [1.0])
 
 
@@ -299,7 +299,7 @@ def test_a_frozen_tensor_gets_no_gradient_and_cannot_be_asked():
     w, frozen = Tensor([1.0], requires_grad=True), Tensor([2.0], requires_grad=True)
     frozen.requires_grad_(False)
     loss = (w * frozen).sum()
-    with pytest.raises(InputError, match=r"inputs\[1\] wants no gradient"):
+    with pytest.raises(InputError, match=r"inputs\[1\] requires no gradient"):
         gradients(loss, [w, frozen])
     loss.backward()
     assert w.grad.data.tolist() == [2.0] and frozen.grad is None

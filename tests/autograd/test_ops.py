@@ -14,7 +14,7 @@ from ops_table import CASES, TABLE
 from strict_array import strict, unwrap
 
 from tinygrad_llm.autograd import Tensor, ops, plain, raw
-from tinygrad_llm.autograd.modes import Watcher, watching
+from tinygrad_llm.autograd.modes import Observer, observing
 from tinygrad_llm.backend import to_numpy
 from tinygrad_llm.debugging.gradcheck import gradcheck
 from tinygrad_llm.nn import functional as F
@@ -156,8 +156,8 @@ def test_half_precision_stays_half_precision(name, switch):
     row, case = CASES[name]
     inputs = [x.astype(np.float16) if is_float(x) else x for x in case.draw()]
     options = {key: x.astype(np.float16) if is_float(x) else x for key, x in case.options.items()}
-    rules = PulledDtypes()
-    with switch(), watching(rules), np.errstate(all="ignore"):
+    rules = GradientDtypes()
+    with switch(), observing(rules), np.errstate(all="ignore"):
         results = as_list(on_tensors(row, inputs, options)[1])
         found = gradients(row, inputs, options) if row.differentiable else []
     wanted = as_list(row.reference(*case.draw(), **case.options))
@@ -166,13 +166,13 @@ def test_half_precision_stays_half_precision(name, switch):
     assert rules.dtypes <= {np.dtype(np.float16)}
 
 
-class PulledDtypes(Watcher):
+class GradientDtypes(Observer):
     """The dtypes of all gradients that rules give to inputs in floating point."""
 
     def __init__(self):
         self.dtypes = set()
 
-    def pulled(self, node, out, g, gradients):
+    def on_backward(self, node, out, g, gradients):
         self.dtypes |= {
             gx.dtype
             for x, gx in zip(node.inputs, gradients, strict=True)

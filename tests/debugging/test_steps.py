@@ -111,9 +111,9 @@ def test_in_a_notebook():
     assert "<b>step 5 of 5: matmul</b>" in page and "def matmul_vjp(g, out, x, y):" in page
 
 
-def test_a_seed_and_names_are_taken():
+def test_a_gradient_and_names_are_taken():
     x = Tensor(np.array([1.0, 2.0]), requires_grad=True)
-    walk = steps(x * 3.0, seed=[1.0, 10.0], names={"input": x})
+    walk = steps(x * 3.0, gradient=[1.0, 10.0], names={"input": x})
     assert walk.forward().gradients["input"].tolist() == [3.0, 30.0]
 
 

@@ -8,7 +8,7 @@ import pytest
 from tiny_models import CONFIGS, tiny_network
 
 import tinygrad_llm as tg
-from tinygrad_llm.autograd.modes import Watcher, watching
+from tinygrad_llm.autograd.modes import Observer, observing
 from tinygrad_llm.generation.batch import read_together
 from tinygrad_llm.generation.cache import GrowingCache
 from tinygrad_llm.generation.generate import next_log_probabilities
@@ -96,7 +96,7 @@ def test_changed_weights_are_seen():
     assert_same(network)
 
 
-class Nobody(Watcher):
+class Nobody(Observer):
     pass
 
 
@@ -105,7 +105,7 @@ def test_whoever_looks_on_sees_the_model_itself():
     assert is_short(network)
     with tg.plain():
         assert not is_short(network)
-    with watching(Nobody()):
+    with observing(Nobody()):
         assert not is_short(network)
     seen = []
     for module in (network.blocks[1].mlp.down, network.embedding):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinygrad_llm import Tensor, no_grad, plain
-from tinygrad_llm.autograd.modes import Watcher, watching
+from tinygrad_llm.autograd.modes import Observer, observing
 from tinygrad_llm.kernels import threads
 from tinygrad_llm.kernels.cpu import causal_attention, probabilities, tables
 from tinygrad_llm.nn import functional as F
@@ -185,12 +185,12 @@ def test_the_gradient_of_a_frozen_weight_is_not_computed():
     x, targets = Tensor(normal(2, 3, 4), requires_grad=True), np.zeros((2, 3), np.int64)
     found = []
 
-    class Look(Watcher):
-        def pulled(self, node, out, g, gradients):
+    class Look(Observer):
+        def on_backward(self, node, out, g, gradients):
             found.append((node.name, gradients[0] is not None, gradients[1] is not None))
 
     for frozen in (True, False):
-        with watching(Look()):
+        with observing(Look()):
             y = F.linear(x, Tensor(normal(4, 4), requires_grad=not frozen))
             F.projected_loss(y, Tensor(normal(5, 4), requires_grad=not frozen), targets).backward()
     names = ("projected_loss", "linear")

@@ -23,8 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.autograd.engine import pull_back, topological_order
-from tinygrad_llm.autograd.modes import Watcher, watching
+from tinygrad_llm.autograd.engine import backward_pass, topological_order
 from tinygrad_llm.autograd.primitive import Fused, Node
 from tinygrad_llm.autograd.tensor import Tensor, raw
 from tinygrad_llm.backend import array_module, to_numpy
@@ -61,10 +60,10 @@ def graph(result: Tensor, names: Mapping[str, Tensor] | None = None) -> Graph:
 class Graph:
     """A drawn computation. Shows itself in a notebook; `svg()` is the text, `save(path)` writes it."""
 
-    def __init__(self, result: Tensor, names: Mapping[str, Any], seed: Any = None) -> None:
-        """names: of tensors and arrays. seed: the gradient of `result` itself, ones without."""
+    def __init__(self, result: Tensor, names: Mapping[str, Any], gradient: Any = None) -> None:
+        """names: of tensors and arrays. gradient: that of `result` itself, ones without."""
         self.result = result
-        self.gradient_of = all_gradients(result, seed)
+        self.gradient_of = all_gradients(result, gradient)
         self.things = everything(result)
         if len(self.things) > LARGEST:
             raise InputError(
@@ -169,23 +168,11 @@ def is_plain_number(x: Any) -> bool:
     return not hasattr(x, "shape")
 
 
-class Keeper(Watcher):
-    """Keeps the gradient of every tensor that a walk passes."""
-
-    def __init__(self) -> None:
-        self.gradient_of: dict[int, Any] = {}
-
-    def pulled(self, node: Node, out: Tensor, g: Any, gradients: tuple) -> None:
-        self.gradient_of[id(out)] = g
-
-
-def all_gradients(result: Tensor, seed: Any) -> dict[int, Any]:
-    """d(Σ result · seed)/d(tensor) for every tensor behind `result`, by its id; as arrays. seed None is ones."""
-    seed = array_module(result.data).ones_like(result.data) if seed is None else seed
-    keeper = Keeper()
-    with watching(keeper):
-        leaves = {id(leaf): g for leaf, g in pull_back([result], [seed], retain_graph=True)}
-    return {**keeper.gradient_of, **leaves}
+def all_gradients(result: Tensor, gradient: Any) -> dict[int, Any]:
+    """d(Σ result · gradient)/d(tensor) for every tensor behind `result`, by its id; as arrays. None is ones."""
+    gradient = array_module(result.data).ones_like(result.data) if gradient is None else gradient
+    first = result.first_gradient(gradient).data
+    return {id(x): g for x, g in backward_pass([result], [first], retain_graph=True)}
 
 
 def call_text(node: Node) -> str:

@@ -39,7 +39,7 @@ KNOWN = {Attention, Block, Embedding, GatedMLP, GeluMLP, LayerNorm, Linear, RMSN
 
 def one_token_hidden(model: Transformer, ids: Array, cache: GrowingCache) -> Array | None:
     """What `model.hidden(ids, cache=cache)` is for ids (B, 1): (B, 1, C). None where only the model itself will do."""
-    if not mode.fast or mode.watchers or cache.length >= model.config.context:
+    if not mode.fast or mode.observers or cache.length >= model.config.context:
         return None
     parts = parts_of.get(model)
     if parts is None or not parts.are_still_there():

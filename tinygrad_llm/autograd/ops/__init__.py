@@ -20,6 +20,8 @@ The examples in the docstrings run as tests. They assume
     np.set_printoptions(precision=4, suppress=True)
 """
 
+from tinygrad_llm.autograd import torch_names
+from tinygrad_llm.autograd.op_table import ops as table
 from tinygrad_llm.autograd.ops.activations import gelu, log_softmax, relu, sigmoid, silu, softmax, softplus
 from tinygrad_llm.autograd.ops.basic import (
     add,
@@ -46,6 +48,7 @@ from tinygrad_llm.autograd.ops.basic import (
 )
 from tinygrad_llm.autograd.ops.basic import max_ as max
 from tinygrad_llm.autograd.ops.basic import sum_ as sum
+from tinygrad_llm.autograd.ops.device import to_device
 from tinygrad_llm.autograd.ops.elementwise import abs_ as abs
 from tinygrad_llm.autograd.ops.elementwise import (
     clip,
@@ -91,7 +94,6 @@ from tinygrad_llm.autograd.ops.reduce import min_ as min
 from tinygrad_llm.autograd.ops.rounding import ceil, floor, floor_divide, remainder, trunc
 from tinygrad_llm.autograd.ops.rounding import round_ as round
 from tinygrad_llm.autograd.ops.shape import (
-    alias,
     append,
     astype,
     atleast_1d,
@@ -123,11 +125,13 @@ from tinygrad_llm.autograd.ops.trigonometric import (
     sinh,
     tan,
 )
+from tinygrad_llm.autograd.primitive import alias
 
 concat = concatenate  # NumPy 2 has both names
+table.__dict__.update({name: op for name, op in globals().items() if callable(op)})  # what Tensor's operators call
 
 # Used by Tensor and by other packages' rules, but not public: users write x[index], x.at(index) and x.detach().
-_INTERNAL = {"add_at", "alias", "at", "getitem", "set_at"}
+_INTERNAL = {"add_at", "alias", "at", "getitem", "set_at", "to_device"}
 __all__ = sorted(
     name for name, op in globals().items() if callable(op) and not name.startswith("_") and name not in _INTERNAL
 )
@@ -135,3 +139,7 @@ __all__ = sorted(
 
 def __dir__() -> list[str]:
     return __all__
+
+
+def __getattr__(name: str) -> None:
+    raise torch_names.no_function("tinygrad_llm.autograd.ops", name)

@@ -17,17 +17,6 @@ from tinygrad_llm.autograd.primitive import primitive
 
 
 @primitive
-def alias(x):
-    """The same values under another name: y = x, dy/dx = 1. Any shape."""
-    return x
-
-
-@alias.vjp
-def alias_vjp(g, out, x):
-    return (g,)
-
-
-@primitive
 def astype(x, *, dtype):
     """The values in another dtype, dy/dx = 1; the gradient comes back in the dtype of x. Any shape.
 

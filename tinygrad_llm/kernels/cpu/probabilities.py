@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from tinygrad_llm.kernels.cpu.products import product_in_place
 from tinygrad_llm.kernels.cpu.rows import as_rows
 from tinygrad_llm.kernels.pair import FastPair
 from tinygrad_llm.kernels.threads import over_rows
@@ -158,11 +157,13 @@ def losses_and_gradients(logits, targets):
     return (np.log(total) - chosen) * counts
 
 
-def projected_loss_backward(g, d_logits, x, weight, targets, *, places=(None, None, None)):
-    rows = as_rows(x)
-    dx = d_logits @ weight
-    dx *= g
-    return dx.reshape(x.shape), product_in_place(d_logits.T, rows * g, places[1]), None
+def projected_loss_backward(g, d_logits, x, weight, targets, *, wanted=(True, True, False)):
+    dx = None
+    if wanted[0]:
+        dx = d_logits @ weight
+        dx *= g
+        dx = dx.reshape(x.shape)
+    return dx, d_logits.T @ (as_rows(x) * g) if wanted[1] else None, None
 
 
-projected_loss = FastPair(projected_loss_forward, projected_loss_backward, projected_loss_value, adds_in_place=True)
+projected_loss = FastPair(projected_loss_forward, projected_loss_backward, projected_loss_value, takes_wanted=True)
