@@ -29,7 +29,7 @@ from tinygrad_llm.autograd.arguments import arrange, input_names
 from tinygrad_llm.autograd.changes import guard
 from tinygrad_llm.autograd.modes import mode, recording
 from tinygrad_llm.autograd.op_errors import explain, refuse_to_record
-from tinygrad_llm.autograd.subgraph import gradients_at
+from tinygrad_llm.autograd.subgraph import gradients_at, requiring_grad
 from tinygrad_llm.autograd.tensor import Tensor, as_operand, is_tracked
 from tinygrad_llm.backend import Array, array_module
 from tinygrad_llm.kernels.pair import FastPair
@@ -240,14 +240,16 @@ def through_definition(
     """
     with_history = isinstance(g, Tensor)
     with recording(True):
-        places = [as_new_tensor(x, with_history) if is_tracked(x) else x for x in inputs]
-        out = definition(*places, **options)
-        ends = [x for x in (*places, *captured) if is_tracked(x)]
-        found = gradients_at(ends, [out], [g], stops=ends, retain_graph=with_history)
+        places = [as_place(x, with_history) if is_tracked(x) else x for x in inputs]
+        made = [x for x, given in zip(places, inputs, strict=True) if x is not given]
+        with requiring_grad([x for x in made if x.node is None]):
+            out = definition(*places, **options)
+            ends = [*made, *filter(is_tracked, captured)]
+            found = gradients_at(ends, [out], [g], stops=ends, retain_graph=with_history)
     gradient_of = {id(x): gx for x, gx in zip(ends, found, strict=True)}
     return tuple(gradient_of.get(id(x)) for x in (*places, *captured))
 
 
-def as_new_tensor(x: Tensor, with_history: bool) -> Tensor:
-    """The same values as another tensor: one that leads back to x, or a leaf."""
-    return alias(x) if with_history else Tensor(x.data, requires_grad=True)
+def as_place(x: Tensor, with_history: bool) -> Tensor:
+    """The same values as another tensor: one that leads back to x, or a leaf. See `requiring_grad`."""
+    return alias(x) if with_history else Tensor(x.data)
