@@ -29,12 +29,10 @@ from tinygrad_llm.autograd.arguments import arrange, input_names
 from tinygrad_llm.autograd.changes import guard
 from tinygrad_llm.autograd.modes import mode, recording
 from tinygrad_llm.autograd.op_errors import explain, refuse_to_record
-from tinygrad_llm.autograd.subgraph import gradients_at
+from tinygrad_llm.autograd.subgraph import gradients_at, requiring_grad
 from tinygrad_llm.autograd.tensor import Tensor, as_operand, is_tracked
 from tinygrad_llm.backend import Array, array_module
 from tinygrad_llm.kernels.pair import FastPair
-
-FREED = object()  # what a node has saved after its gradient has passed
 
 
 class Node:
@@ -43,7 +41,7 @@ class Node:
     saved: what a fast forward keeps for its backward. fingerprints: see `changes`. lines: see `debugging.lines`.
     """
 
-    __slots__ = ("arrays", "fingerprints", "inputs", "lines", "op", "options", "saved", "value")
+    __slots__ = ("arrays", "fingerprints", "inputs", "is_freed", "lines", "op", "options", "saved", "value")
 
     lines: tuple
 
@@ -58,7 +56,7 @@ class Node:
         fingerprints: Sequence[Any] | None = None,
     ) -> None:
         self.op, self.inputs, self.arrays, self.options, self.value = op, inputs, arrays, options, value
-        self.saved, self.fingerprints = saved, fingerprints
+        self.saved, self.fingerprints, self.is_freed = saved, fingerprints, False
 
     @property
     def name(self) -> str:
@@ -66,11 +64,8 @@ class Node:
 
     def free(self) -> None:
         """Forget all values, once the gradient has passed. The op's name stays, for the error of a second pass."""
-        self.inputs, self.arrays, self.value, self.saved, self.fingerprints = (), (), None, FREED, None
-
-    @property
-    def is_freed(self) -> bool:
-        return self.saved is FREED
+        self.inputs, self.arrays, self.value, self.saved, self.fingerprints = (), (), None, None, None
+        self.is_freed = True
 
 
 class Primitive:
@@ -245,14 +240,16 @@ def through_definition(
     """
     with_history = isinstance(g, Tensor)
     with recording(True):
-        places = [as_new_tensor(x, with_history) if is_tracked(x) else x for x in inputs]
-        out = definition(*places, **options)
-        ends = [x for x in (*places, *captured) if is_tracked(x)]
-        found = gradients_at(ends, [out], [g], stops=ends, retain_graph=with_history)
+        places = [as_place(x, with_history) if is_tracked(x) else x for x in inputs]
+        made = [x for x, given in zip(places, inputs, strict=True) if x is not given]
+        with requiring_grad([x for x in made if x.node is None]):
+            out = definition(*places, **options)
+            ends = [*made, *filter(is_tracked, captured)]
+            found = gradients_at(ends, [out], [g], stops=ends, retain_graph=with_history)
     gradient_of = {id(x): gx for x, gx in zip(ends, found, strict=True)}
     return tuple(gradient_of.get(id(x)) for x in (*places, *captured))
 
 
-def as_new_tensor(x: Tensor, with_history: bool) -> Tensor:
-    """The same values as another tensor: one that leads back to x, or a leaf."""
-    return alias(x) if with_history else Tensor(x.data, requires_grad=True)
+def as_place(x: Tensor, with_history: bool) -> Tensor:
+    """The same values as another tensor: one that leads back to x, or a leaf. See `requiring_grad`."""
+    return alias(x) if with_history else Tensor(x.data)
