@@ -18,6 +18,7 @@ from tinygrad_llm.generation import (
     next_log_probabilities,
     score_tokens,
 )
+from tinygrad_llm.generation.logits_processors import sampling_distribution
 from tinygrad_llm.generation.speculative import PromptLookup
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.training.run_folder import RunFolder
@@ -104,7 +105,7 @@ def test_written_says_how_probable_each_token_was():
     ):
         raw = next_log_probabilities(model.network, text, GrowingCache(model.network.config))
         assert log_p == pytest.approx(raw[token], abs=1e-4)
-        assert sampled_log_p == pytest.approx(chain(raw)[token], abs=1e-4)
+        assert sampled_log_p == pytest.approx(sampling_distribution(chain, raw)[token], abs=1e-4)
         text.append(token)
     assert written.log_probability == pytest.approx(written.log_probabilities.sum())
     as_it_is = model.generate("To be", max_tokens=20, seed=5, temperature=1)
@@ -227,16 +228,16 @@ def test_special_tokens_are_not_made_by_accident():
         (lambda: model.generate("x" * 40), "40 tokens long, and the model can look at 32"),
         (lambda: model.next_word("x" * 40), "40 tokens long"),
         (lambda: model.stream("x", temperature=-1), "temperature must be"),
-        (lambda: model.stream("x", top_k=0), "top_k must be"),
+        (lambda: model.stream("x", top_k="all"), "top_k must be"),
         (lambda: model.stream("x", top_p=2), "top_p must be"),
         (lambda: model.stream("x", min_p=-1), "min_p must be"),
         (lambda: model.stream("x", seed=-1), "seed must be"),
         (lambda: model.stream("x", max_tokens=-1), "max_tokens must be"),
         (lambda: model.stream("x", stop=[""]), "stop must be"),
         (lambda: model.stream("\ud800"), "lone surrogate"),
-        (lambda: model.stream("x", sampler="top_k=0"), "top_k must be"),
+        (lambda: model.stream("x", sampler="top_k=0.5"), "top_k must be"),
         (lambda: model.stream("x", sampler="top_k=3", temperature=0.5, top_p=1), "temperature, top_p stands beside"),
-        (lambda: model.stream("x", hotness=3), "there is no stage 'hotness'"),
+        (lambda: model.stream("x", hotness=3), "there is no option 'hotness'"),
         (lambda: model.generate_batch("x"), "list of texts"),
         (lambda: model.generate_batch(["y", "x" * 40]), "40 tokens long"),
         (lambda: model.perplexity(""), "text is empty"),
@@ -389,17 +390,65 @@ def test_a_bias_names_tokens_by_their_text():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: model.beam_search("x", 0), "beams must be at least 1"),
+        (lambda: model.beam_search("x", 0), "beams must be an integer of at least 1"),
         (lambda: model.beam_search("x", 2, stop=""), "stop must be"),
         (lambda: model.beam_search("x" * 40), "40 tokens long"),
-        (lambda: model.best_of("x", 0), "count must be at least 1"),
-        (lambda: model.best_of("x", 2, -1), "max_tokens must be at least 0"),
-        (lambda: model.best_of("x", 2, topk=3), "there is no stage 'topk'"),
+        (lambda: model.best_of("x", 0), "count must be an integer of at least 1"),
+        (lambda: model.best_of("x", 2, -1), "max_tokens must be an integer of at least 0"),
+        (lambda: model.best_of("x", 2, topk=3), "there is no option 'topk'. Write top_k"),
         (lambda: model.tree("x", 99), "at most 32 fit"),
         (lambda: model.alternatives(""), "text is empty"),
-        (lambda: model.alternatives("x", count=0), "count must be at least 1"),
+        (lambda: model.alternatives("x", count=0), "count must be an integer of at least 1"),
     ],
 )
 def test_what_cannot_be_looked_for(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: model.generate("x", 1.5), "max_tokens must be an integer of at least 0, it was 1.5"),
+        (lambda: model.generate("x", None), "max_tokens must be an integer of at least 0, it was None"),
+        (lambda: model.generate("x", True), "max_tokens must be an integer"),
+        (lambda: model.stream("x", "5"), "max_tokens must be an integer of at least 0, it was '5'"),
+        (lambda: model.generate("x", stop=3), "stop must be strings of at least one character, it was 3"),
+        (lambda: model.generate("x", stop=["a", None]), "stop must be strings"),
+        (lambda: model.generate("x", stop=b"a"), "stop must be strings"),
+        (lambda: model.generate("x", seed=1.5), "seed must be an integer of at least 0, it was 1.5"),
+        (lambda: model.generate("x", seed="1"), "seed must be an integer of at least 0, it was '1'"),
+        (lambda: model.generate(3), "prompt must be a string, it was int"),
+        (lambda: model.generate(["x"]), "prompt must be a string, it was list. For several there is generate_batch"),
+        (lambda: model.next_token(None), "prompt must be a string, it was NoneType"),
+        (lambda: model.generate_batch([3]), "prompt must be a string, it was int"),
+        (lambda: model.generate_batch(3), "prompts must be a list of texts, it was int"),
+        (lambda: model.generate_batch(["x"], seed=-1), "seed must be an integer of at least 0, it was -1"),
+        (lambda: model.generate_batch(["x"], 2.0), "max_tokens must be an integer"),
+        (lambda: model.beam_search("x", 1.5), "beams must be an integer of at least 1, it was 1.5"),
+        (lambda: model.beam_search("x", 2, 1.5), "max_tokens must be an integer"),
+        (lambda: model.beam_search("x", length_penalty=-1), "length_penalty must be a number of at least 0"),
+        (lambda: model.best_of("x", "2"), "count must be an integer of at least 1, it was '2'"),
+        (lambda: model.best_of("x", 2, seed=0.5), "seed must be an integer"),
+        (lambda: model.tree("x", 2.5), "depth must be an integer of at least 1, it was 2.5"),
+        (lambda: model.tree("x", mass=math.nan), "mass must be above 0 and at most 1, it was nan"),
+        (lambda: model.alternatives("x", count=1.5), "count must be an integer"),
+        (lambda: model.generate("x", top_k=1.5), "top_k must be an integer, it was 1.5"),
+        (lambda: model.generate("x", top_p=2), "top_p must be 0 to 1, it was 2"),
+        (lambda: model.generate("x", temperature="hot"), "temperature must be a number of at least 0, it was 'hot'"),
+        (lambda: model.generate("x", json_schema={(1, 2): 3}), "the names in a schema must be strings"),
+        (lambda: model.log_probabilities(3), "text must be a string, it was int"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_named(call, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        call()
+
+
+def test_none_means_not_given():
+    given = {"stop": None, "seed": 1, "top_k": None, "temperature": None, "regex": None, "draft": None, "sampler": None}
+    assert model.generate("To be", 12, **given) == model.generate("To be", 12, seed=1)
+    assert model.generate("To be", np.int64(12), seed=np.int64(1)) == model.generate("To be", 12, seed=1)
+    everything_kept = model.generate("To be", 12, seed=1, top_k=0, top_p=1, min_p=0, repetition_penalty=1.0)
+    assert everything_kept == model.generate("To be", 12, seed=1)
+    assert model.generate("To be", 12, top_p=0, seed=5) == model.generate("To be", 12, temperature=0)

@@ -26,6 +26,7 @@ import numpy as np
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation.alternatives import TokenAlternatives, token_alternatives
+from tinygrad_llm.generation.arguments import check_integer, check_text, stop_strings
 from tinygrad_llm.generation.cache import GrowingCache
 from tinygrad_llm.generation.generate import GenerationStep, generate_steps
 from tinygrad_llm.generation.generated_text import TextBuilder, text_pieces
@@ -67,7 +68,7 @@ class ChatSession:
         *,
         history: Iterable[Mapping[str, str]] = (),
         seed: int | None = None,
-        stop: str | Sequence[str] = (),
+        stop: str | Sequence[str] | None = (),
         max_tokens: int = 1000,
         **sampling: Any,
     ) -> None:
@@ -78,7 +79,8 @@ class ChatSession:
             )
         self.model, self._template, self.system = model, model.chat_template, system
         self.seed = secrets.randbelow(1_000_000) if seed is None else seed
-        self.stop, self.max_tokens, self.sampler = stop, max_tokens, model.sampler(**sampling)
+        self.stop, self.max_tokens = stop_strings(stop), check_integer("max_tokens", max_tokens)
+        self.sampler = model.sampler(**sampling)
         self._history = [dict(message) for message in history]
         self._why: list[Why] = []
         self._reply: Generator[str, None, None] | None = None  # the one that is being given
@@ -108,7 +110,7 @@ class ChatSession:
         """
         if self._reply is not None:
             self._reply.close()
-        message = {"role": "user", "content": text}
+        message = {"role": "user", "content": check_text("text", text)}
         system = [] if self.system is None else [{"role": "system", "content": self.system}]
         ids = self._template.encode([*system, *self._history, message], self.model.tokenizer)
         room = self.model.network.config.context - len(ids)

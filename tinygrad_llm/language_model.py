@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -22,14 +22,15 @@ import numpy as np
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation.alternatives import text_alternatives
+from tinygrad_llm.generation.arguments import check_integer, check_seed, check_text, stop_strings
 from tinygrad_llm.generation.batch import generate_batch_steps
 from tinygrad_llm.generation.beam import beam_search
 from tinygrad_llm.generation.best_of import best_of_n
 from tinygrad_llm.generation.cache import GrowingCache
-from tinygrad_llm.generation.generate import GenerationStep, checked_ids, generate_steps, next_log_probabilities
+from tinygrad_llm.generation.generate import GenerationStep, checked_ids, generate_steps, next_logits
 from tinygrad_llm.generation.generated_text import GeneratedText, TextBuilder, text_pieces
 from tinygrad_llm.generation.logits_processors import LogitsProcessor, SamplerChain
-from tinygrad_llm.generation.sampler_chain import build_sampler_chain, parse_sampler_chain
+from tinygrad_llm.generation.sampling_config import SamplingConfig
 from tinygrad_llm.generation.scoring import score_tokens
 from tinygrad_llm.generation.speculative import Draft, DraftModel, PromptLookup, speculative_steps
 from tinygrad_llm.generation.text_stream import TextStream
@@ -43,9 +44,6 @@ if TYPE_CHECKING:
     from tinygrad_llm.pictures.alternatives import Alternatives
     from tinygrad_llm.pictures.tree import Tree
     from tinygrad_llm.text.chat import ChatTemplate
-
-
-TEMPERATURE = 0.8  # of a text, unless told otherwise: a little more careful than the model's own distribution
 
 
 class LanguageModel:
@@ -133,8 +131,8 @@ class LanguageModel:
         `next_word` is another name for it. Raises InputError when the prompt is longer than the context.
         """
         ids = checked_ids(self.network, self._prompt_ids(prompt))
-        log_p = next_log_probabilities(self.network, ids, GrowingCache(self.network.config))
-        return Distribution(log_p, self.tokenizer, ids)
+        logits = next_logits(self.network, ids, GrowingCache(self.network.config))
+        return Distribution(logits, self.tokenizer, ids)
 
     next_word = next_token
 
@@ -168,7 +166,7 @@ class LanguageModel:
         max_tokens: int = 100,
         *,
         seed: int | None = None,
-        stop: str | Sequence[str] = (),
+        stop: str | Sequence[str] | None = (),
         regex: str | None = None,
         json_schema: Schema | None = None,
         **sampling: Any,
@@ -181,6 +179,10 @@ class LanguageModel:
         """
         if isinstance(prompts, str):
             raise InputError(f"prompts must be a list of texts, it was one: {prompts!r}. For one there is generate.")
+        if not isinstance(prompts, Iterable):
+            raise InputError(f"prompts must be a list of texts, it was {type(prompts).__name__}.")
+        prompts = list(prompts)
+        check_seed(seed)
         builders = [TextBuilder(prompt, self.tokenizer, max_tokens, stop) for prompt in prompts]
         ids = [self._prompt_ids(prompt) for prompt in prompts]
         sampler, constraint = self.sampler(**sampling), self.constraint(regex, json_schema)
@@ -199,21 +201,14 @@ class LanguageModel:
             builder.finish()
         return [builder.result() for builder in builders]
 
-    def sampler(self, sampler: LogitsProcessor | str | None = None, **stages: Any) -> LogitsProcessor:
-        """What is done to a distribution before a token is drawn from it.
+    def sampler(self, **sampling: Any) -> LogitsProcessor:
+        """The logits processor that the sampling options stand for.
 
-        stages: temperature (0 always takes the most probable token, 1 draws as the model says; 0.8 unless told
-        otherwise), top_k, top_p, min_p and everything else that `build_sampler_chain` knows, in its order.
-        sampler: instead of these a chain of your own, or one that is written out: "min_p=0.1, temperature=1.5".
+        sampling: temperature (0 always takes the most probable token, 1 is the model's own distribution; 0.8 unless
+        told otherwise), top_k, top_p, min_p, repetition_penalty and everything else in `SamplingConfig`; or sampler,
+        a chain of your own, also in text form: "min_p=0.1, temperature=1.5".
         """
-        if sampler is None:
-            return build_sampler_chain(**({"temperature": TEMPERATURE} | stages), tokenizer=self.tokenizer)
-        if stages:
-            raise InputError(
-                f"sampler says all there is to say about the choice of tokens, and {', '.join(stages)} stands beside "
-                "it. Put that into the chain, or leave the sampler out."
-            )
-        return parse_sampler_chain(sampler, self.tokenizer) if isinstance(sampler, str) else sampler
+        return SamplingConfig.of(**sampling).chain(self.tokenizer)
 
     def constraint(self, regex: str | None = None, json_schema: Schema | None = None) -> Constraint | None:
         """What a text has to look like, so that only tokens are drawn with which it still can; None for anything.
@@ -232,8 +227,11 @@ class LanguageModel:
             )
         from tinygrad_llm.generation import constraints  # here, because `import tinygrad_llm` must stay quick
 
-        words = repr(regex) if regex is not None else json.dumps(json_schema, default=repr)
-        if self._constraint is None or self._constraint[0] != words:
+        try:
+            words = repr(regex) if regex is not None else json.dumps(json_schema, default=repr)
+        except (TypeError, ValueError, RecursionError):  # no JSON: the compiler says what is wrong
+            words = ""
+        if not words or self._constraint is None or self._constraint[0] != words:
             if json_schema is not None:
                 expression = constraints.json_schema(json_schema)
             elif regex is not None:
@@ -270,7 +268,7 @@ class LanguageModel:
         max_tokens: int,
         *,
         seed: int | None = None,
-        stop: str | Sequence[str] = (),
+        stop: str | Sequence[str] | None = (),
         regex: str | None = None,
         json_schema: Schema | None = None,
         draft: Draft | LanguageModel | str | None = None,
@@ -298,7 +296,7 @@ class LanguageModel:
         *,
         by: Literal["mean", "sum"] = "mean",
         seed: int | None = None,
-        stop: str | Sequence[str] = (),
+        stop: str | Sequence[str] | None = (),
         regex: str | None = None,
         json_schema: Schema | None = None,
         **sampling: Any,
@@ -317,7 +315,7 @@ class LanguageModel:
             count,
             room,
             constrained(self.sampler(**sampling), self.constraint(regex, json_schema), len(ids), room),
-            [seeded_generator(None if seed is None else seed + i) for i in range(count)],
+            [seeded_generator(None if seed is None else seed + i) for i in range(check_integer("count", count))],
             by=by,
             stop_tokens=self.stop_tokens,
             finished=self._finished(stop),
@@ -331,7 +329,7 @@ class LanguageModel:
         max_tokens: int = 100,
         *,
         length_penalty: float = 0.0,
-        stop: str | Sequence[str] = (),
+        stop: str | Sequence[str] | None = (),
         regex: str | None = None,
         json_schema: Schema | None = None,
         **sampling: Any,
@@ -389,14 +387,14 @@ class LanguageModel:
         return Tree(root, self.tokenizer, prompt)
 
     def _sampler_or_identity(self, **sampling: Any) -> LogitsProcessor:
-        """The sampler that was asked for, or none at all: what the model says."""
-        return self.sampler(**sampling if "sampler" in sampling else {"temperature": 1.0} | sampling)
+        """The sampler chain of these options; without any, the model's own distribution."""
+        return SamplingConfig.of(**sampling).chain(self.tokenizer, temperature=1.0)
 
     def _room(self, ids: Sequence[int], max_tokens: int) -> int:
         """How many tokens may follow, so that the last one is chosen with the whole text in view."""
-        return min(max_tokens, self.network.config.context + 1 - len(ids))
+        return min(check_integer("max_tokens", max_tokens, 0), self.network.config.context + 1 - len(ids))
 
-    def _finished(self, stop: str | Sequence[str]) -> Callable[[tuple[int, ...]], bool]:
+    def _finished(self, stop: str | Sequence[str] | None) -> Callable[[tuple[int, ...]], bool]:
         """Whether the text of some tokens has come to a stop string."""
 
         def finished(tokens: tuple[int, ...]) -> bool:
@@ -405,8 +403,7 @@ class LanguageModel:
                 stream.push(token)
             return stream.stopped
 
-        finished(())  # complains about what cannot be a stop string
-        return finished if stop else lambda tokens: False
+        return finished if stop_strings(stop) else lambda tokens: False
 
     # --- reading -------------------------------------------------------------------------------------------
 
@@ -416,7 +413,7 @@ class LanguageModel:
         Their sum is the log-probability of the text. Longer texts than the context: see `scoring.score_tokens`.
         Raises InputError for an empty text.
         """
-        ids = self.tokenizer.encode_array(text)
+        ids = self.tokenizer.encode_array(check_text("text", text))
         if len(ids) == 0:
             raise InputError("text is empty, and has no probability. Give a text of at least one character.")
         return score_tokens(self.network, np.concatenate([self._start_ids(), ids]))
@@ -429,7 +426,7 @@ class LanguageModel:
         """
         from tinygrad_llm.pictures.alternatives import Alternatives  # here, because `import tinygrad_llm` must be quick
 
-        ids = text.ids if isinstance(text, GeneratedText) else self.tokenizer.encode_array(text)
+        ids = text.ids if isinstance(text, GeneratedText) else self.tokenizer.encode_array(check_text("text", text))
         if len(ids) == 0:
             raise InputError("text is empty, and could have said anything. Give a text of at least one character.")
         before = self._prompt_ids(text.prompt if isinstance(text, GeneratedText) else prompt)
@@ -445,7 +442,7 @@ class LanguageModel:
         return -float(self.log_probabilities(text).sum()) / math.log(2.0) / len(text.encode())
 
     def _prompt_ids(self, prompt: str) -> list[int]:
-        ids = self.tokenizer.encode(prompt)
+        ids = self.tokenizer.encode(check_text("prompt", prompt))
         return ids if ids and self.begin_token is None else self._start_ids() + ids
 
     def _start_ids(self) -> list[int]:
@@ -463,9 +460,8 @@ def constrained(
 
 
 def seeded_generator(seed: int | None) -> np.random.Generator:
-    """NumPy's generator; with None a different one each time. Raises InputError for a negative seed."""
-    if seed is not None and seed < 0:
-        raise InputError(f"seed must be a whole number of at least 0, it was {seed}.")
+    """NumPy's generator; with None a different one each time. Raises InputError for what is not a seed."""
+    check_seed(seed)
     return np.random.default_rng(seed)
 
 

@@ -99,7 +99,7 @@ def test_errors(model):
         text_alternatives(model, [1])
     with pytest.raises(InputError, match="first must be 1 to 13 in a text of 14 tokens, it was 14"):
         text_alternatives(model, IDS, first=14)
-    with pytest.raises(InputError, match="count must be at least 1, it was 0"):
+    with pytest.raises(InputError, match="count must be an integer of at least 1, it was 0"):
         text_alternatives(model, IDS, 0)
-    with pytest.raises(InputError, match="count must be at least 1"):
+    with pytest.raises(InputError, match="count must be an integer of at least 1"):
         step_alternatives([], 0)

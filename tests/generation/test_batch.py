@@ -66,14 +66,14 @@ def test_each_prompt_has_its_own_sampler_and_its_own_end(model):
 def test_a_text_that_has_ended_costs_nothing_any_more(model, monkeypatch):
     """The rows of what is read become fewer, and the padding that only the longest text caused is gone."""
     shapes = []
-    read = generate_module.next_log_probabilities
+    read = generate_module.next_logits
 
     def watched(model, ids, cache):
         log_p = read(model, ids, cache)
         shapes.append((len(ids), cache.length))
         return log_p
 
-    monkeypatch.setattr("tinygrad_llm.generation.batch.next_log_probabilities", watched)
+    monkeypatch.setattr("tinygrad_llm.generation.batch.next_logits", watched)
     ends = {0: 2, 1: 4, 2: 3}  # tokens after which each text ends
     given = [0, 0, 0]
 
@@ -90,9 +90,9 @@ def test_a_text_that_has_ended_costs_nothing_any_more(model, monkeypatch):
 
 def test_equal_prompts_are_read_once(model, monkeypatch):
     lengths = []
-    read = generate_module.next_log_probabilities
+    read = generate_module.next_logits
     monkeypatch.setattr(
-        "tinygrad_llm.generation.batch.next_log_probabilities",
+        "tinygrad_llm.generation.batch.next_logits",
         lambda model, ids, cache: lengths.append(np.shape(ids)) or read(model, ids, cache),
     )
     tokens = generate_batch(model, [PROMPTS[0]] * 5, 3, [CHAIN] * 5, generators(5))
@@ -126,7 +126,7 @@ def test_errors_come_before_anything_is_read(model):
         generate_batch_steps(model, [[1], [1] * 17], 5, [CHAIN] * 2, generators(2))
     with pytest.raises(InputError, match="2 prompts, 1 samplers and 3 generators"):
         generate_batch_steps(model, [[1], [2]], 5, [CHAIN], generators(3))
-    with pytest.raises(InputError, match="max_tokens must be at least 0"):
+    with pytest.raises(InputError, match="max_tokens must be an integer of at least 0"):
         generate_batch_steps(model, [[1]], -1, [CHAIN], generators(1))
 
 

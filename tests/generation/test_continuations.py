@@ -22,6 +22,7 @@ from tinygrad_llm.generation import (
     text_alternatives,
     tree,
 )
+from tinygrad_llm.generation.logits_processors import sampling_distribution
 from tinygrad_llm.nn.functional import log_softmax
 from tinygrad_llm.text import Tokenizer
 
@@ -65,7 +66,7 @@ def steps(model, tokens, sampler=None) -> list[float]:
     else:
         log_p = distributions(model, np.array([tokens]))[0]
     if sampler is not None:
-        log_p = [sampler(row, PROMPT + list(tokens[:t])) for t, row in enumerate(log_p)]
+        log_p = [sampling_distribution(sampler, row, PROMPT + list(tokens[:t])) for t, row in enumerate(log_p)]
     return [float(row[token]) for row, token in zip(log_p, tokens, strict=True)]
 
 
@@ -296,23 +297,23 @@ def test_a_sampler_prunes_the_tree(model):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda model: beam_search(model, PROMPT, 0, 3), "beams must be at least 1, it was 0"),
-        (lambda model: beam_search(model, PROMPT, 2, -1), "max_tokens must be at least 0, it was -1"),
+        (lambda model: beam_search(model, PROMPT, 0, 3), "beams must be an integer of at least 1, it was 0"),
+        (lambda model: beam_search(model, PROMPT, 2, -1), "max_tokens must be an integer of at least 0, it was -1"),
         (lambda model: beam_search(model, PROMPT, 2, 7), "3 tokens and then 7 .* which is 8; at most 6 fit"),
         (lambda model: beam_search(model, [9], 2, 3), "ids must be 0 to 4"),
         (lambda model: beam_search(model, PROMPT, 2, 3, length_penalty=-1), "length_penalty must be a number of at"),
         (
             lambda model: best_of_n(model, PROMPT, 0, 3, SamplerChain(), []),
-            "count must be at least 1, each with a generator: it was 0",
+            "count must be an integer of at least 1, it was 0",
         ),
-        (lambda model: best_of_n(model, PROMPT, 3, 3, SamplerChain(), generators(2)), "it was 3, with 2 of them"),
+        (lambda model: best_of_n(model, PROMPT, 3, 3, SamplerChain(), generators(2)), "count was 3, with 2 generators"),
         (
             lambda model: best_of_n(model, PROMPT, 2, 3, SamplerChain(), generators(2), by="best"),
             "by must be 'mean' or 'sum'",
         ),
         (lambda model: best_of_n(model, PROMPT, 2, 7, SamplerChain(), generators(2)), "at most 6 fit"),
-        (lambda model: continuation_tree(model, PROMPT, 0), "depth and branches must be at least 1, they were 0 and 3"),
-        (lambda model: continuation_tree(model, PROMPT, 2, least=0.0), "mass and least must be above 0"),
+        (lambda model: continuation_tree(model, PROMPT, 0), "depth must be an integer of at least 1, it was 0"),
+        (lambda model: continuation_tree(model, PROMPT, 2, least=0.0), "must be above 0 and at most 1, it was"),
         (lambda model: continuation_tree(model, PROMPT, 7), "depth: 3 tokens and then 7 .* at most 6 fit"),
     ],
 )

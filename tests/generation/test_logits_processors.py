@@ -21,6 +21,7 @@ from tinygrad_llm.generation import (
     logits_processors,
     sample,
 )
+from tinygrad_llm.generation.logits_processors import normalized, sampling_distribution
 from tinygrad_llm.nn.functional import log_softmax
 
 P = np.array([0.1, 0.4, 0.05, 0.3, 0.15])
@@ -28,7 +29,7 @@ P = np.array([0.1, 0.4, 0.05, 0.3, 0.15])
 
 def after(stage, probabilities) -> np.ndarray:
     with np.errstate(divide="ignore"):
-        return np.exp(stage(np.log(probabilities)))
+        return np.exp(normalized(stage(np.log(probabilities))))
 
 
 def test_the_examples_in_the_docstrings():
@@ -57,6 +58,10 @@ def test_the_examples_in_the_docstrings():
         (TopP(0.9), np.array([0.1, 0.4, 0, 0.3, 0.15]) / 0.95),
         (TopP(1.0), P),
         (TopP(1e-30), [0, 1, 0, 0, 0]),
+        (TopP(0), [0, 1, 0, 0, 0]),  # as in llama.cpp and Transformers
+        (TopK(0), P),
+        (TopK(-1), P),
+        (Typical(0), [0, 0, 0, 1, 0]),
         (MinP(0.7), [0, 4 / 7, 0, 3 / 7, 0]),  # at least 0.28
         (MinP(0.3), [0, 8 / 17, 0, 6 / 17, 3 / 17]),  # at least 0.12
         (MinP(0.0), P),
@@ -125,23 +130,25 @@ def test_the_order_in_a_chain_is_the_order_of_work():
         (lambda: Temperature(-0.1), "temperature must be a number of at least 0, it was -0.1"),
         (lambda: Temperature(float("nan")), "temperature"),
         (lambda: Temperature(float("inf")), "temperature"),
-        (lambda: TopK(0), "top_k must be a whole number of at least 1, it was 0"),
-        (lambda: TopK(2.5), "top_k"),
-        (lambda: TopP(0.0), "top_p must be above 0 and at most 1, it was 0.0"),
+        (lambda: TopK(2.5), "top_k must be an integer, it was 2.5; 0 keeps all tokens"),
+        (lambda: TopP(-0.1), "top_p must be 0 to 1, it was -0.1"),
         (lambda: TopP(1.1), "top_p"),
         (lambda: TopP(float("nan")), "top_p"),
-        (lambda: MinP(-0.1), "min_p must be at least 0 and at most 1, it was -0.1"),
+        (lambda: MinP(-0.1), "min_p must be 0 to 1, it was -0.1"),
         (lambda: MinP(1.5), "min_p"),
-        (lambda: Typical(0.0), "typical must be above 0 and at most 1, it was 0.0"),
+        (lambda: Typical(-1), "typical must be 0 to 1, it was -1"),
         (lambda: Typical("0.5"), "typical"),
         (lambda: Temperature(True), "temperature"),
-        (lambda: LogitBias({-1: 1.0}), "tokens are whole numbers of at least 0, and one was -1"),
-        (lambda: LogitBias({1.5: 1.0}), "whole numbers"),
+        (lambda: LogitBias({-1: 1.0}), "tokens are integers of at least 0, and one was -1"),
+        (lambda: LogitBias({1.5: 1.0}), "integers"),
         (lambda: LogitBias({1: math.inf}), "bias of token 1 must be a number or -inf, it was inf"),
         (lambda: LogitBias({1: math.nan}), "bias of token 1"),
         (lambda: LogitBias({9: 1.0})(np.log(P)), "there is no token 9; the last one is 4"),
-        (lambda: LogitBias(dict.fromkeys(range(5), -math.inf))(np.log(P)), "leaves no token"),
-        (lambda: SamplerChain((TopK(1), LogitBias({1: -math.inf})))(np.log(P)), "stages that forbid tokens first"),
+        (lambda: after(LogitBias(dict.fromkeys(range(5), -math.inf)), P), "leaves no token"),
+        (lambda: after(SamplerChain((TopK(1), LogitBias({1: -math.inf}))), P), "stages that forbid tokens first"),
+        (lambda: sampling_distribution(lambda x, text: x * np.nan, P), "returned NaN or infinity"),
+        (lambda: sampling_distribution(lambda x, text: x + np.inf, P), "returned NaN or infinity"),
+        (lambda: sampling_distribution(lambda x, text: x[:2], P), r"of the shape it gets, \(5,\); this one returned"),
     ],
 )
 def test_a_stage_that_cannot_be_is_an_error_where_it_is_made(make, message):
@@ -169,7 +176,7 @@ chains = st.lists(stages, max_size=5).map(lambda members: SamplerChain(tuple(mem
 
 @given(distributions, chains)
 def test_probabilities_sum_to_one_after_any_chain(log_p, chain):
-    p = np.exp(chain(log_p))
+    p = np.exp(sampling_distribution(chain, log_p))
     assert p.shape == log_p.shape
     assert abs(p.sum() - 1.0) < 1e-12
 
@@ -249,7 +256,7 @@ def test_what_stays_keeps_its_proportions(log_p, stage):
 def test_rows_of_a_batch_do_not_touch_each_other(rows, chain):
     log_p = log_softmax(np.array(rows))
     together = np.exp(chain(log_p))
-    assert together == pytest.approx(np.array([np.exp(chain(row)) for row in log_p]), abs=1e-12)
+    assert together == pytest.approx(np.array([np.exp(chain(row)) for row in log_p]), rel=1e-12)
 
 
 @given(distributions, chains)

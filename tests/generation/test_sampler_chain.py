@@ -1,6 +1,8 @@
 """Chains by name: in the usual order, in the order of a text, and written out again."""
 
 import doctest
+import re
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -16,14 +18,15 @@ from tinygrad_llm.generation import (
     PresencePenalty,
     RepetitionPenalty,
     SamplerChain,
+    SamplingConfig,
     Temperature,
     TopK,
     TopP,
     Typical,
-    build_sampler_chain,
     format_sampler_chain,
     parse_sampler_chain,
     sampler_chain,
+    sampling_config,
 )
 from tinygrad_llm.text import Tokenizer
 
@@ -31,17 +34,41 @@ tokenizer = Tokenizer.train("in the hat the cat on the mat sat", 262)
 
 
 def test_the_examples_in_the_docstrings():
-    failed, tried = doctest.testmod(sampler_chain)
-    assert tried >= 3 and not failed
+    for module, most in ((sampler_chain, 2), (sampling_config, 1)):
+        failed, tried = doctest.testmod(module)
+        assert tried >= most and not failed
 
 
-def test_the_usual_chain():
-    assert build_sampler_chain() == SamplerChain((Temperature(1.0),))
-    everything = build_sampler_chain(0.7, top_k=40, top_p=0.9, min_p=0.05, typical=0.95, repetition_penalty=1.1)
+def test_the_options_make_the_usual_chain():
+    assert SamplingConfig().chain() == SamplerChain((Temperature(0.8),))
+    assert SamplingConfig().chain(temperature=1.0) == SamplerChain((Temperature(1.0),))
+    options = {"top_k": 40, "top_p": 0.9, "min_p": 0.05, "typical": 0.95, "repetition_penalty": 1.1}
     before = (RepetitionPenalty(1.1), Temperature(0.7), TopK(40), Typical(0.95), TopP(0.9), MinP(0.05))
-    assert everything == SamplerChain(before)
-    all_of_them = build_sampler_chain(**dict.fromkeys(reversed(sampler_chain.PROCESSORS), 1) | {"logit_bias": {}})
+    assert SamplingConfig(temperature=0.7, **options).chain() == SamplerChain(before)
+    all_of_them = SamplingConfig(**dict.fromkeys(sampler_chain.PROCESSORS, 1) | {"logit_bias": {}}).chain()
     assert [type(stage) for stage in all_of_them.processors] == list(sampler_chain.PROCESSORS.values())
+    names = [one.name for one in fields(SamplingConfig)]
+    assert names == [*sampler_chain.PROCESSORS, "sampler"]
+    assert SamplingConfig(sampler="top_k=3").chain() == SamplerChain((TopK(3),))
+    assert SamplingConfig(sampler=TopK(3)).chain() == TopK(3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"topk": 3}, "there is no option 'topk'. Write top_k."),
+        ({"max_new_tokens": 3}, "there is no option 'max_new_tokens'. Write max_tokens."),
+        ({"do_sample": False}, "there is no option 'do_sample'. Write temperature=0"),
+        ({"no_repeat_ngram_size": 3}, "Write no_repeat_ngrams."),
+        ({"mirostat": 3}, "The sampling options are: logit_bias, repetition_penalty"),
+        ({"sampler": "top_k=3", "top_p": 1}, "sampler is the whole sampler chain, and top_p stands beside it"),
+        ({"sampler": 3}, "sampler must be a logits processor, a function of (logits, text), or a chain in text form"),
+        ({"temperature": -1}, "temperature must be a number of at least 0, it was -1"),
+    ],
+)
+def test_options_that_cannot_be(options, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        SamplingConfig.of(**options).chain()
 
 
 def test_a_text_is_read_in_its_order():
@@ -110,7 +137,7 @@ def test_what_cannot_be_read_is_an_error_that_shows_how(text):
         ("temperature=-1", "temperature must be"),
         ("top_k=(1, 2)", r"top_k takes 1 number, and was given \(1, 2\)"),
         ("repetition_penalty=()", "repetition_penalty takes 2 numbers"),
-        ("top_k=2.0", "top_k must be a whole number"),
+        ("top_k=2.0", "top_k must be an integer"),
         ("logit_bias=3", "logit_bias must be written like"),
         ("logit_bias={'the': 1}", "without a tokenizer tokens are given by their ids, not as 'the'"),
         ("logit_bias={1: 'a'}", "bias of token 1"),
@@ -124,14 +151,12 @@ def test_values_that_cannot_be(text, message):
 def test_a_bias_may_be_a_dict_or_its_text():
     expected = parse_sampler_chain("logit_bias={' the': -2, 65: -inf}, temperature=1.0", tokenizer)
     for bias in ({" the": -2, 65: -np.inf}, " {' the': -2, 65: -inf}"):
-        assert build_sampler_chain(logit_bias=bias, tokenizer=tokenizer) == expected
+        assert SamplingConfig(logit_bias=bias, temperature=1.0).chain(tokenizer) == expected
     for text in ("{1: 2", "{1: x}", "3", "{}, top_k=3", "{" * 500):
         with pytest.raises(InputError, match="logit_bias must be written like"):
-            build_sampler_chain(logit_bias=text)
+            SamplingConfig(logit_bias=text).chain()
 
 
 def test_a_word_of_several_tokens_cannot_be_biased():
     with pytest.raises(InputError, match="'dog' is not one token but 3"):
         parse_sampler_chain("logit_bias={'dog': 1}", tokenizer)
-    with pytest.raises(InputError, match="there is no stage 'topk'"):
-        build_sampler_chain(topk=3)

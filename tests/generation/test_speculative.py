@@ -11,14 +11,15 @@ from tinygrad_llm import Transformer, TransformerConfig
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation import GrowingCache, SamplerChain, Temperature, TopK, generate_tokens, speculative
 from tinygrad_llm.generation.constraints import Constraint, Vocabulary, regular_expression
-from tinygrad_llm.generation.generate import next_log_probabilities
+from tinygrad_llm.generation.generate import next_log_probabilities, next_logits
+from tinygrad_llm.generation.logits_processors import sampling_distribution
 from tinygrad_llm.generation.penalties import FrequencyPenalty, NoRepeatNgrams
 from tinygrad_llm.generation.speculative import (
     DraftModel,
     PromptLookup,
     Proposal,
     acceptance_probability,
-    log_probabilities_after_each,
+    logits_after_each,
     replacement,
     settle,
     speculative_steps,
@@ -118,7 +119,7 @@ def table(seed: int, tokens: int = 3):
 def draft_of_table(log_q, sampler, text, count, decisions) -> list[Proposal]:
     proposals, written = [], list(text)
     for _ in range(count):
-        drawn_from = sampler(log_q(written), written)
+        drawn_from = sampling_distribution(sampler, log_q(written), written)
         proposals.append(Proposal(decisions.token(drawn_from), drawn_from))
         written.append(proposals[-1].token)
     return proposals
@@ -154,7 +155,7 @@ def test_a_round_gives_texts_with_the_distribution_of_the_model(name, count):
                     for tokens, probability in rounds.items()
                     if len(tokens) > length and tokens[:length] == beginning
                 }
-                p = np.exp(sampler(log_p([*text, *beginning]), [*text, *beginning]))
+                p = np.exp(sampling_distribution(sampler, log_p([*text, *beginning]), [*text, *beginning]))
                 together = sum(going_on.values())
                 for token in range(3):
                     share = sum(some for tokens, some in going_on.items() if tokens[length] == token) / together
@@ -185,7 +186,7 @@ def plain_distribution(model: Transformer, prompt, length: int, sampler, stop_to
             return
         if len(text) - first > model.config.context:
             first = len(text) - max(1, model.config.context // 2)
-        p = np.exp(sampler(next_log_probabilities(model, text[first:], GrowingCache(model.config)), text))
+        p = np.exp(sampling_distribution(sampler, next_logits(model, text[first:], GrowingCache(model.config)), text))
         for token in np.flatnonzero(p > 0.0).tolist():
             if token in stop_tokens:
                 found[written] = found.get(written, 0.0) + probability * p[token]
@@ -261,7 +262,7 @@ def test_the_distributions_are_those_of_the_loop_without_a_draft(make_model):
     for drawn in speculative_steps(model, draft, PROMPT, 20, sampler, np.random.default_rng(1)):
         log_p = next_log_probabilities(model, text, GrowingCache(model.config))
         assert np.abs(drawn.log_p - log_p).max() < 1e-10
-        assert np.abs(drawn.sampled_log_p - sampler(log_p, text)).max() < 1e-10
+        assert np.abs(drawn.sampled_log_p - sampling_distribution(sampler, log_p, text)).max() < 1e-10
         text.append(drawn.token)
     assert 0 < draft.acceptance.accepted < draft.acceptance.proposed  # both kinds of rounds were seen
 
@@ -381,10 +382,10 @@ def test_each_place_is_read_as_if_it_were_the_last(make_model, monkeypatch, last
     model = make_model("llama", 40)
     ids = np.random.default_rng(0).integers(0, 50, 33).tolist()
     cache = GrowingCache(model.config)
-    rows = log_probabilities_after_each(model, ids, cache, last)
+    rows = logits_after_each(model, ids, cache, last)
     assert rows.shape == (last, 50) and rows.dtype == np.float64 and cache.length == 33
     for n in range(last):
-        alone = next_log_probabilities(model, ids[: 33 - last + 1 + n], GrowingCache(model.config))
+        alone = next_logits(model, ids[: 33 - last + 1 + n], GrowingCache(model.config))
         assert np.abs(rows[n] - alone).max() < 1e-10
 
 
@@ -392,13 +393,13 @@ def test_errors(make_model):
     model, rng = make_model("gpt2"), np.random.default_rng(0)
     with pytest.raises(InputError, match="draft: it knows 3 tokens and the model 50"):
         speculative_steps(model, DraftModel(tiny(0)), PROMPT, 3, SamplerChain(), rng)
-    with pytest.raises(InputError, match="count must be a whole number from 1 to 255, it was 0"):
+    with pytest.raises(InputError, match="count must be an integer from 1 to 255, it was 0"):
         PromptLookup(count=0)
-    with pytest.raises(InputError, match="count must be a whole number"):
+    with pytest.raises(InputError, match="count must be an integer"):
         DraftModel(model, count=256)
     with pytest.raises(InputError, match="shortest must be 1 to longest; they were 4 and 3"):
         PromptLookup(shortest=4)
-    with pytest.raises(InputError, match="max_tokens must be at least 0"):
+    with pytest.raises(InputError, match="max_tokens must be an integer of at least 0"):
         speculative_steps(model, PromptLookup(), PROMPT, -1, SamplerChain(), rng)
     with pytest.raises(InputError, match="17 tokens long"):
         speculative_steps(model, PromptLookup(), [0] * 17, 3, SamplerChain(), rng)

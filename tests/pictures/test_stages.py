@@ -12,6 +12,7 @@ from tinygrad_llm.drawing.colours import BLUE
 from tinygrad_llm.drawing.svg import printable
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation import MinP, PresencePenalty, SamplerChain, Temperature, TopK, parse_sampler_chain
+from tinygrad_llm.generation.logits_processors import sampling_distribution
 from tinygrad_llm.pictures.distribution import Distribution
 from tinygrad_llm.pictures.stages import Stages
 from tinygrad_llm.text import Tokenizer
@@ -40,7 +41,7 @@ def numbers(text: str) -> list[list[float]]:
 def test_every_column_is_the_stage_applied_to_the_one_before():
     after = [some.log_probabilities]
     for stage in (Temperature(0.5), PresencePenalty(1.0), TopK(2)):
-        after.append(stage(after[-1], tokenizer.encode("bb")))
+        after.append(sampling_distribution(stage, after[-1], tokenizer.encode("bb")))
     assert picture.names == ["the model", "temperature 0.5", "presence penalty 1.0", "top k 2"]
     for distribution, expected in zip(picture.distributions, after, strict=True):
         assert distribution.log_probabilities == pytest.approx(expected)

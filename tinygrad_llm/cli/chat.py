@@ -8,7 +8,7 @@ import contextlib
 import io
 import math
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -16,11 +16,12 @@ from rich.table import Table
 from rich.text import Text
 
 from tinygrad_llm.chat_session import ChatSession, Why
-from tinygrad_llm.cli.arguments import SAMPLER_HELP, ModelArgument
-from tinygrad_llm.cli.generate import choosing, print_pieces
+from tinygrad_llm.cli.arguments import NO_SAMPLING, ModelArgument, with_sampling
+from tinygrad_llm.cli.generate import print_pieces
 from tinygrad_llm.cli.messages import show_error
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.language_model import TEMPERATURE, LanguageModel
+from tinygrad_llm.generation.sampling_config import SamplingConfig
+from tinygrad_llm.language_model import LanguageModel
 from tinygrad_llm.pictures.distribution import bar, label, number
 from tinygrad_llm.text.tokenizer import Tokenizer
 
@@ -35,29 +36,16 @@ COMMANDS = {
 BAR_WIDTH = 8  # characters of a bar in the table of `/why`
 
 
+@with_sampling()
 def chat(
     model: ModelArgument,
     system: Annotated[str | None, typer.Option(help="What the model is told about its part.")] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="The longest reply.")] = 1000,
-    temperature: Annotated[
-        float | None, choosing("0: always the likeliest token; 1: as the model says.", show_default=str(TEMPERATURE))
-    ] = None,
-    top_k: Annotated[int | None, choosing("Draw only from this many likeliest tokens.")] = None,
-    top_p: Annotated[float | None, choosing("Draw only from the likeliest with this much together.")] = None,
-    min_p: Annotated[float | None, choosing("Drop tokens below this share of the likeliest one's.")] = None,
-    repetition_penalty: Annotated[
-        float | None, choosing("Divide the logits of tokens that have been there by this.")
-    ] = None,
-    sampler: Annotated[str | None, choosing(f"Instead of the options above: {SAMPLER_HELP}")] = None,
+    sampling: SamplingConfig = NO_SAMPLING,
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed and the same words: the same replies.")] = None,
 ) -> None:
     """Talk with a model that was trained to hold a conversation."""
-    stages = {
-        "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p,
-        "repetition_penalty": repetition_penalty, "sampler": sampler,
-    }  # fmt: skip
-    given: dict[str, Any] = {name: value for name, value in stages.items() if value is not None}
-    session = ChatSession(LanguageModel.load(model), system, seed=seed, max_tokens=max_tokens, **given)
+    session = ChatSession(LanguageModel.load(model), system, seed=seed, max_tokens=max_tokens, **sampling.given())
     console = Console(highlight=False)
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     if isinstance(sys.stdin, io.TextIOWrapper):

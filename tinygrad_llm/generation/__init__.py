@@ -13,7 +13,13 @@ from tinygrad_llm.generation.beam import beam_search
 from tinygrad_llm.generation.best_of import best_of_n
 from tinygrad_llm.generation.cache import GrowingCache
 from tinygrad_llm.generation.continuations import Continuation
-from tinygrad_llm.generation.generate import GenerationStep, generate_steps, generate_tokens, next_log_probabilities
+from tinygrad_llm.generation.generate import (
+    GenerationStep,
+    generate_steps,
+    generate_tokens,
+    next_log_probabilities,
+    next_logits,
+)
 from tinygrad_llm.generation.generated_text import GeneratedText, TextBuilder, text_pieces
 from tinygrad_llm.generation.logits_processors import (
     LogitBias,
@@ -26,7 +32,8 @@ from tinygrad_llm.generation.logits_processors import (
     sample,
 )
 from tinygrad_llm.generation.penalties import FrequencyPenalty, NoRepeatNgrams, PresencePenalty, RepetitionPenalty
-from tinygrad_llm.generation.sampler_chain import build_sampler_chain, format_sampler_chain, parse_sampler_chain
+from tinygrad_llm.generation.sampler_chain import format_sampler_chain, parse_sampler_chain
+from tinygrad_llm.generation.sampling_config import SamplingConfig
 from tinygrad_llm.generation.scoring import score_tokens
 from tinygrad_llm.generation.speculative import DraftModel, PromptLookup, speculative_steps
 from tinygrad_llm.generation.text_stream import StopFinder, TextStream
@@ -47,6 +54,7 @@ __all__ = [
     "PromptLookup",
     "RepetitionPenalty",
     "SamplerChain",
+    "SamplingConfig",
     "StopFinder",
     "Temperature",
     "TextStream",
@@ -57,7 +65,6 @@ __all__ = [
     "Writing",
     "beam_search",
     "best_of_n",
-    "build_sampler_chain",
     "continuation_tree",
     "draw",
     "draws",

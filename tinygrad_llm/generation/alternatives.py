@@ -16,6 +16,7 @@ import numpy as np
 from tinygrad_llm.autograd import no_grad
 from tinygrad_llm.backend import to_device, to_numpy
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.generation.arguments import check_integer
 from tinygrad_llm.generation.cache import GrowingCache
 from tinygrad_llm.generation.generate import GenerationStep
 from tinygrad_llm.generation.logits_processors import ranked
@@ -101,5 +102,4 @@ def text_distributions(model: Transformer, ids: np.ndarray, first: int = 0) -> I
 
 
 def check_count(count: int) -> None:
-    if count < 1:
-        raise InputError(f"count must be at least 1, it was {count}.")
+    check_integer("count", count)

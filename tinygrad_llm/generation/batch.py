@@ -28,9 +28,10 @@ from tinygrad_llm.generation.generate import (
     check_max_tokens,
     checked_ids,
     first_in_view,
-    next_log_probabilities,
+    next_logits,
 )
-from tinygrad_llm.generation.logits_processors import LogitsProcessor, sample
+from tinygrad_llm.generation.logits_processors import LogitsProcessor, sample, sampling_distribution
+from tinygrad_llm.nn.functional import log_softmax
 from tinygrad_llm.nn.transformer import Transformer
 
 PADDING = 0  # any token will do: nobody looks at it
@@ -86,17 +87,17 @@ def _steps(
             firsts[row] = first_in_view(firsts[row], len(texts[row]), model.config.context)
         if cache is None or before != [firsts[row] for row in rows]:
             # One text has slid on, so all are read again. It is rare: once per half context and text.
-            log_p, cache = read_together(model, [texts[row][firsts[row] :] for row in rows])  # (rows, V)
+            logits, cache = read_together(model, [texts[row][firsts[row] :] for row in rows])  # (rows, V)
         else:
-            log_p = next_log_probabilities(model, np.array([texts[row][-1:] for row in rows]), cache)  # (rows, V)
+            logits = next_logits(model, np.array([texts[row][-1:] for row in rows]), cache)  # (rows, V)
         going_on = []  # places in `rows`
         for place, row in enumerate(rows):
-            sampled_log_p = samplers[row](log_p[place], texts[row])  # (V,)
+            sampled_log_p = sampling_distribution(samplers[row], logits[place], texts[row])  # (V,)
             token = int(sample(sampled_log_p, rngs[row]))
             if token in stop_tokens:
                 continue
             texts[row].append(token)
-            yield row, GenerationStep(token, log_p[place], sampled_log_p)
+            yield row, GenerationStep(token, log_softmax(logits[place]), sampled_log_p)
             if not finished(row):
                 going_on.append(place)
         if 0 < len(going_on) < len(rows):
@@ -105,7 +106,7 @@ def _steps(
 
 
 def read_together(model: Transformer, texts: Sequence[Sequence[int]]) -> tuple[np.ndarray, GrowingCache]:
-    """log p of the next token after each of the texts, (B, V), and the cache that has read them, a row for each.
+    """The logits of the next token after each of the texts, (B, V), and the cache that has read them, a row for each.
 
     Texts that are equal are read once.
     """
@@ -115,11 +116,11 @@ def read_together(model: Transformer, texts: Sequence[Sequence[int]]) -> tuple[n
     ids = np.array([(PADDING,) * start + text for start, text in zip(starts, different, strict=True)])  # (different, T)
     device = model.embedding.weight.device
     cache = GrowingCache(model.config, to_device(starts, device) if starts.any() else None)
-    log_p = next_log_probabilities(model, ids, cache)  # (different, V)
+    logits = next_logits(model, ids, cache)  # (different, V)
     if len(different) == len(texts):
-        return log_p, cache
+        return logits, cache
     places = [different.index(tuple(text)) for text in texts]
-    return log_p[places], cache.select(places)
+    return logits[places], cache.select(places)
 
 
 def generate_batch(

@@ -68,7 +68,7 @@ class Continuation:
             (*self.sampled_log_p_of_each, sampled_log_p),
         )
 
-    def to_text(self, prompt: str, tokenizer: Tokenizer, stop: str | Sequence[str] = ()) -> GeneratedText:
+    def to_text(self, prompt: str, tokenizer: Tokenizer, stop: str | Sequence[str] | None = ()) -> GeneratedText:
         """As a text after a prompt, up to the first stop string."""
         stream = TextStream(tokenizer, stop)
         text = "".join(map(stream.push, self.tokens)) + stream.finish()

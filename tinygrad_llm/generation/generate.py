@@ -14,8 +14,9 @@ import numpy as np
 from tinygrad_llm.autograd import Tensor, no_grad
 from tinygrad_llm.backend import to_device, to_numpy
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.generation.arguments import check_integer
 from tinygrad_llm.generation.cache import GrowingCache
-from tinygrad_llm.generation.logits_processors import LogitsProcessor, sample
+from tinygrad_llm.generation.logits_processors import LogitsProcessor, sample, sampling_distribution
 from tinygrad_llm.generation.one_token import one_token_hidden
 from tinygrad_llm.nn import functional as F
 from tinygrad_llm.nn.transformer import Transformer
@@ -80,13 +81,13 @@ def _steps(
         if start > first:
             first = start
             cache.truncate(0)
-        log_p = next_log_probabilities(model, text[first + cache.length :], cache)  # (V,)
-        sampled_log_p = sampler(log_p, text)  # (V,)
+        logits = next_logits(model, text[first + cache.length :], cache)  # (V,)
+        sampled_log_p = sampling_distribution(sampler, logits, text)  # (V,)
         token = int(sample(sampled_log_p, rng))
         if token in stop_tokens:
             return
         text.append(token)
-        yield GenerationStep(token, log_p, sampled_log_p)
+        yield GenerationStep(token, F.log_softmax(logits), sampled_log_p)
 
 
 def generate_tokens(
@@ -110,7 +111,12 @@ def first_in_view(first: int, length: int, context: int) -> int:
 
 
 def next_log_probabilities(model: Transformer, ids: Sequence[int] | np.ndarray, cache: GrowingCache) -> np.ndarray:
-    """log p of every possible next token after the text in `cache` and then `ids` (T,): (V,), float64, on the host.
+    """log p of every possible next token: the log-softmax of `next_logits`."""
+    return F.log_softmax(next_logits(model, ids, cache))
+
+
+def next_logits(model: Transformer, ids: Sequence[int] | np.ndarray, cache: GrowingCache) -> np.ndarray:
+    """The logits of the next token after the text in `cache` and then `ids` (T,): (V,), float64, on the host.
 
     Of several rows, which all end together, ids (B, T): (B, V). The cache is extended by `ids`; a long text is read in
     pieces. Raises InputError when the model gives no numbers, as after a failed training.
@@ -126,11 +132,11 @@ def next_log_probabilities(model: Transformer, ids: Sequence[int] | np.ndarray, 
         else:
             hidden = Tensor(short)
         logits = model.logits(hidden[:, -1])  # (B, V)
-    return log_probabilities_of(logits).reshape(*array.shape[:-1], -1)  # (V,) or (B, V)
+    return checked_logits(logits).reshape(*array.shape[:-1], -1)  # (V,) or (B, V)
 
 
-def log_probabilities_of(logits: Tensor) -> np.ndarray:
-    """The log-probabilities of these logits, (..., V) -> (..., V), float64, on the host.
+def checked_logits(logits: Tensor) -> np.ndarray:
+    """The logits as an array in float64 on the host, (..., V) -> (..., V).
 
     Raises InputError when the logits are no numbers.
     """
@@ -140,13 +146,12 @@ def log_probabilities_of(logits: Tensor) -> np.ndarray:
             "the model's logits are not numbers (NaN or infinite): its training has diverged. Load an earlier "
             "checkpoint, or train again with a lower learning rate."
         )
-    return F.log_softmax(numbers.astype(np.float64))
+    return numbers.astype(np.float64)
 
 
 def check_max_tokens(max_tokens: int) -> None:
     """Raise InputError unless a text can be of that many tokens."""
-    if max_tokens < 0:
-        raise InputError(f"max_tokens must be at least 0, it was {max_tokens}.")
+    check_integer("max_tokens", max_tokens, 0)
 
 
 def checked_cache(model: Transformer, cache: GrowingCache | None, text: Sequence[int]) -> GrowingCache:

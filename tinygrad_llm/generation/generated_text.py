@@ -69,7 +69,9 @@ class GeneratedText(str):
 class TextBuilder:
     """A text while it is generated: takes the sampled tokens, returns the pieces of text that may be shown."""
 
-    def __init__(self, prompt: str, tokenizer: Tokenizer, max_tokens: int, stop: str | Sequence[str] = ()) -> None:
+    def __init__(
+        self, prompt: str, tokenizer: Tokenizer, max_tokens: int, stop: str | Sequence[str] | None = ()
+    ) -> None:
         self.prompt, self.max_tokens = prompt, max_tokens
         self.stream = TextStream(tokenizer, stop)
         self.pieces: list[str] = []

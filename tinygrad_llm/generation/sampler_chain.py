@@ -1,13 +1,12 @@
-"""The stages by name: chains from the command line, from keyword arguments, and written out again.
+"""Logits processors by name: sampler chains in text form.
 
-    build_sampler_chain(0.8, top_p=0.95)                     the usual order
-    parse_sampler_chain("min_p=0.1, temperature=1.5")        any order
-    format_sampler_chain(chain)                                the way back
+    parse_sampler_chain("min_p=0.1, temperature=1.5")     text -> chain, in any order
+    format_sampler_chain(chain)                           chain -> text
 
 The order matters. Temperature before min-p flattens the distribution first, and min-p then lets more tokens through;
-after it, temperature shuffles only those that the model itself found probable.
+after it, temperature changes only those that the model itself found probable.
 
-Comes before: `logits_processors`, `penalties`. Comes after: `generate`, `language_model` and the command line.
+Builds on: `logits_processors`, `penalties`. Used by: `sampling_config`, `pictures.stages`.
 """
 
 from __future__ import annotations
@@ -44,30 +43,6 @@ PROCESSORS: dict[str, Any] = {  # dataclasses, in the usual order
     "top_p": TopP,
     "min_p": MinP,
 }
-
-
-def build_sampler_chain(
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    min_p: float | None = None,
-    *,
-    tokenizer: Tokenizer | None = None,
-    **others: Any,
-) -> SamplerChain:
-    """The stages of `PROCESSORS` that are given, in the order in which they stand there; None leaves a stage out.
-
-    tokenizer: for a logit bias that names tokens by their text.
-
-    First what forbids tokens or makes them less probable, then temperature, then what keeps the most probable of what
-    has come out: top-p and min-p look at the distribution that is drawn from.
-
-    >>> build_sampler_chain(0.7, top_k=40, no_repeat_ngrams=3)
-    SamplerChain(processors=(NoRepeatNgrams(n=3), Temperature(temperature=0.7), TopK(k=40)))
-    """
-    values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p} | others
-    stages = {name: make_processor(name, value, tokenizer) for name, value in values.items() if value is not None}
-    return SamplerChain(tuple(stages[name] for name in PROCESSORS if name in stages))
 
 
 def parse_sampler_chain(text: str, tokenizer: Tokenizer | None = None) -> SamplerChain:

@@ -36,6 +36,7 @@ import numpy as np
 from tinygrad_llm.autograd import no_grad
 from tinygrad_llm.backend import to_device
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.generation.arguments import is_integer
 from tinygrad_llm.generation.cache import UNDO, GrowingCache
 from tinygrad_llm.generation.generate import (
     PREFILL,
@@ -43,11 +44,11 @@ from tinygrad_llm.generation.generate import (
     check_max_tokens,
     checked_cache,
     checked_ids,
+    checked_logits,
     first_in_view,
-    log_probabilities_of,
-    next_log_probabilities,
+    next_logits,
 )
-from tinygrad_llm.generation.logits_processors import LogitsProcessor, sample
+from tinygrad_llm.generation.logits_processors import LogitsProcessor, sample, sampling_distribution
 from tinygrad_llm.nn.functional import log_softmax
 from tinygrad_llm.nn.transformer import Transformer
 
@@ -149,9 +150,9 @@ class DraftModel:
         self._cache.truncate(kept if kept >= self._cache.earliest else 0)
         written, proposals = list(text), []
         for _ in range(count):
-            log_p = next_log_probabilities(self.model, seen[self._cache.length :], self._cache)  # (V,)
+            logits = next_logits(self.model, seen[self._cache.length :], self._cache)  # (V,)
             try:
-                log_q = sampler(log_p, written)  # (V,)
+                log_q = sampling_distribution(sampler, logits, written)  # (V,)
             except InputError:  # nothing can follow a guess: no mistake, as the text need not come this way
                 break
             token = decisions.token(log_q)
@@ -258,11 +259,11 @@ def _steps(
         count = min(draft.count, context - (len(text) - first), end - len(text) - 1)
         proposals = draft.propose(text, count, sampler, decisions, stop_tokens) if count else []
         new = text[first + cache.length :] + [proposal.token for proposal in proposals]
-        log_p = log_probabilities_after_each(model, new, cache, last=len(proposals) + 1)  # (proposals + 1, V)
+        logits = logits_after_each(model, new, cache, last=len(proposals) + 1)  # (proposals + 1, V)
         counted.passes += 1
         counted.proposed += len(proposals)
         try:
-            for place, drawn in enumerate(settle(proposals, log_p, sampler, text, decisions)):
+            for place, drawn in enumerate(settle(proposals, logits, sampler, text, decisions)):
                 counted.accepted += place < len(proposals) and drawn.token == proposals[place].token
                 if drawn.token in stop_tokens:
                     return
@@ -275,25 +276,26 @@ def _steps(
 
 def settle(
     proposals: Sequence[Proposal],
-    log_p: np.ndarray,
+    logits: np.ndarray,
     sampler: LogitsProcessor,
     text: Sequence[int],
     decisions: Decisions,
 ) -> Iterator[GenerationStep]:
     """The tokens of one round, which goes on after `text`: the proposals that are accepted, and one more.
 
-    log_p: what the model says at the place of each proposal and after the last one, (proposals + 1, V).
+    logits: of the model at the place of each proposal and after the last one, (proposals + 1, V).
     """
     written = list(text)
     for place, proposal in enumerate(proposals):
-        sampled_log_p = sampler(log_p[place], written)  # (V,)
+        log_p = log_softmax(logits[place])  # (V,)
+        sampled_log_p = sampling_distribution(sampler, logits[place], written)  # (V,)
         if not decisions.accept(acceptance_probability(sampled_log_p, proposal)):
-            yield GenerationStep(decisions.token(replacement(sampled_log_p, proposal)), log_p[place], sampled_log_p)
+            yield GenerationStep(decisions.token(replacement(sampled_log_p, proposal)), log_p, sampled_log_p)
             return
-        yield GenerationStep(proposal.token, log_p[place], sampled_log_p)
+        yield GenerationStep(proposal.token, log_p, sampled_log_p)
         written.append(proposal.token)
-    sampled_log_p = sampler(log_p[-1], written)  # (V,)
-    yield GenerationStep(decisions.token(sampled_log_p), log_p[-1], sampled_log_p)
+    sampled_log_p = sampling_distribution(sampler, logits[-1], written)  # (V,)
+    yield GenerationStep(decisions.token(sampled_log_p), log_softmax(logits[-1]), sampled_log_p)
 
 
 def acceptance_probability(log_p: np.ndarray, proposal: Proposal) -> float:
@@ -316,10 +318,10 @@ def replacement(log_p: np.ndarray, proposal: Proposal) -> np.ndarray:
         return log_softmax(np.log(missing))
 
 
-def log_probabilities_after_each(model: Transformer, ids: Sequence[int], cache: GrowingCache, last: int) -> np.ndarray:
-    """log p of every possible next token after each of the last `last` of these ids: (last, V), float64, on the host.
+def logits_after_each(model: Transformer, ids: Sequence[int], cache: GrowingCache, last: int) -> np.ndarray:
+    """The logits of the next token after each of the last `last` of these ids: (last, V), float64, on the host.
 
-    As `generate.next_log_probabilities`, which is the case of 1. The ids that count are read in one pass.
+    As `generate.next_logits`, which is the case of 1. The ids that count are read in one pass.
     """
     if len(ids) > last:
         new = to_device(np.asarray(ids[:-last])[None], model.embedding.weight.device)  # (1, T)
@@ -329,7 +331,7 @@ def log_probabilities_after_each(model: Transformer, ids: Sequence[int], cache: 
     new = to_device(np.asarray(ids[-last:])[None], model.embedding.weight.device)  # (1, last)
     with no_grad():
         logits = model.logits(model.hidden(new, cache=cache))  # (1, last, V)
-    return log_probabilities_of(logits)[0]
+    return checked_logits(logits)[0]
 
 
 def same_beginning(one: Sequence[int], other: Sequence[int]) -> int:
@@ -339,6 +341,6 @@ def same_beginning(one: Sequence[int], other: Sequence[int]) -> int:
 
 def checked_count(count: int) -> int:
     """The number of guesses per pass. Raises InputError unless the cache can take back as many."""
-    if not isinstance(count, int) or not 1 <= count < UNDO:
-        raise InputError(f"draft: count must be a whole number from 1 to {UNDO - 1}, it was {count!r}.")
-    return count
+    if not is_integer(count) or not 1 <= count < UNDO:
+        raise InputError(f"draft: count must be an integer from 1 to {UNDO - 1}, it was {count!r}.")
+    return int(count)

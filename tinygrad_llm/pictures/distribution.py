@@ -19,7 +19,7 @@ import numpy as np
 from tinygrad_llm.drawing import html
 from tinygrad_llm.drawing.colours import BLUE
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.generation.logits_processors import LogitsProcessor, ranked
+from tinygrad_llm.generation.logits_processors import LogitsProcessor, normalized, ranked
 from tinygrad_llm.generation.sampler_chain import parse_sampler_chain
 from tinygrad_llm.text.tokenizer import Tokenizer
 
@@ -45,14 +45,15 @@ class Candidate(NamedTuple):
 class Distribution:
     """The probability of every token of the vocabulary, and its picture.
 
-    log_probabilities: (V,), in nats. tokenizer: says what the V tokens are. text: the ids before, which some samplers
-    look at.
+    logits: (V,); log-probabilities are logits too. tokenizer: says what the V tokens are. text: the ids before, which
+    some logits processors look at. log_probabilities: (V,), in nats, float64.
 
     Shows itself: as text when printed, in colour with rich, as a table in a notebook.
     """
 
-    def __init__(self, log_probabilities: np.ndarray, tokenizer: Tokenizer, text: Sequence[int] = ()) -> None:
-        self.log_probabilities = np.asarray(log_probabilities, np.float64)  # (V,)
+    def __init__(self, logits: np.ndarray, tokenizer: Tokenizer, text: Sequence[int] = ()) -> None:
+        self.logits = np.asarray(logits, np.float64)  # (V,)
+        self.log_probabilities = normalized(self.logits)  # (V,)
         self.tokenizer, self.text = tokenizer, text
 
     @property

@@ -65,9 +65,9 @@ class Stages(Picture):
         self.count = count
         self.names, self.distributions = [FIRST_NAME], [distribution]
         for stage in flat(sampler):
-            log_p = stage(self.distributions[-1].log_probabilities, distribution.text)
+            logits = stage(self.distributions[-1].logits, distribution.text)
             self.names.append(title(stage))
-            self.distributions.append(Distribution(log_p, distribution.tokenizer, distribution.text))
+            self.distributions.append(Distribution(logits, distribution.tokenizer, distribution.text))
 
     def shown(self) -> np.ndarray:
         """The ids of the tokens that are shown, in the model's order."""

@@ -51,8 +51,8 @@ END = 0  # the empty list: nothing is left to write
 ALL_BYTES = bytes(range(256))
 MOST_LISTS = 5_000  # in one state
 MOST_STATES = 100_000  # in the table; with 4 bytes for each class of bytes, at most 100 MB
-MOST_WORK = 1_000_000  # steps at once: one or two seconds
-WORK_PER_TOKEN = 100_000  # steps that every further token may take on average
+MOST_WORK = 500_000  # steps at once: about a second
+WORK_PER_TOKEN = 50_000  # steps that every further token may take on average
 LONGEST_CHAIN = 200  # parts of a list that are looked at to find the part to blame
 
 

@@ -190,8 +190,8 @@ class ConstraintProcessor:
     after: int
     max_tokens: int | None = None
 
-    def __call__(self, log_p: np.ndarray, text: Sequence[int] = ()) -> np.ndarray:
-        """log_p (V,) -> (V,). Raises InputError when no token that is allowed has any probability left."""
+    def __call__(self, logits: np.ndarray, text: Sequence[int] = ()) -> np.ndarray:
+        """logits (V,) -> (V,). Raises InputError when no token that is allowed has any probability left."""
         constraint = self.constraint
         constraint.automaton.add_budget()
         written = text[self.after :]
@@ -200,8 +200,8 @@ class ConstraintProcessor:
         allowed = constraint.allowed(state, left)
         if constraint.automaton.accepts(state):
             allowed = np.append(allowed, constraint.stop_tokens)
-        if log_p[allowed].max() == -np.inf:
+        if logits[allowed].max() == -np.inf:
             raise InputError(
                 "an earlier stage has removed all tokens that the constraint allows: put the constraint first."
             )
-        return keep(log_p, lambda row: allowed)
+        return keep(logits, lambda row: allowed)

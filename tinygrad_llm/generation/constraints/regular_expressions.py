@@ -50,7 +50,7 @@ def regular_expression(
     cannot be read.
     """
     if not isinstance(pattern, str):
-        raise InputError(f"a regular expression must be a string, and this is {pattern!r}.")
+        raise InputError(f"a regular expression must be a string, and this is {type(pattern).__name__}.")
     return _Parser(pattern, spelling, anchored, name).parse()
 
 
