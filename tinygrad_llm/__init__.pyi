@@ -1,4 +1,4 @@
-"""What `tinygrad_llm` offers, for editors and type checkers; a test holds it equal to the table in `__init__.py`."""
+# What `tinygrad_llm` offers, for editors and type checkers; a test holds it equal to the table in `__init__.py`.
 
 from tinygrad_llm import generation as generation
 from tinygrad_llm import hub as hub
