@@ -43,6 +43,8 @@ def array_view(array: np.ndarray) -> str:
     """The HTML of an array: numbers, or heat maps with a line that says what is in them."""
     if array.size == 0:
         return quiet("empty")
+    if array.dtype.kind == "f":
+        array = array.astype(np.float64)
     if array.ndim == 0:
         return mono(text_of(array.reshape(1, 1))[0][0])
     if array.ndim == 1:
