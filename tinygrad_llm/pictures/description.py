@@ -150,8 +150,8 @@ class Description:
     def __rich__(self) -> Group:
         return self.as_table()
 
-    def _repr_html_(self) -> str:
-        rows = [[html.escape(cell) for cell in self.cells(line)] for line in self.lines()]
+    def _repr_html_(self) -> str:  # the parts of a layer stand further in, by a blank that HTML keeps
+        rows = [[html.escape(cell).replace(" ", "\u00a0") for cell in self.cells(line)] for line in self.lines()]
         table = html.table(rows, HEADINGS, self.footer, numbers=LEFT)
         return html.box(html.title(self.title), table, *map(html.quiet, self.sentences()))
 

@@ -159,7 +159,8 @@ class Stages(Picture):
         """The picture as the text of an SVG file. The pale bar behind each bar is what it was one stage before."""
         rows, totals = self.rows(), self.totals()
         bands, band_height = self.bands(PER_BAND), HEAD + ROW * (len(rows) + len(totals)) + ROW
-        labels = MARGIN + max(text_width(row.name, LABEL, mono=True) for row in rows)  # where they end
+        names = [text_width(row.name, LABEL, mono=True) for row in rows]
+        labels = MARGIN + max(names + [text_width(name, NUMBER) for name, _ in totals])  # where they end
         width = labels + len(bands[0]) * (GAP + COLUMN) + MARGIN
         parts = []
         for number, band in enumerate(bands):
