@@ -56,6 +56,9 @@ DIGITS = r"\p{N}+"
 
 PATTERNS = {"gpt2": GPT2, "gpt4": GPT4}
 
+# No match of these depends on more than the character behind it: see `encode_stream`.
+KNOWN = frozenset([GPT2, GPT4, QWEN2, GPT4O, TEKKEN, ONE_DIGIT, DIGITS])
+
 
 def named_pattern(pattern: str) -> str:
     """The regular expression behind a name ("gpt2", "gpt4"); a regular expression is returned as it is.

@@ -41,10 +41,11 @@ class TokenizerConfig:
     patterns: tuple[str, ...]  # regular expressions, applied one after the other; byte-level only
     special_tokens: Mapping[str, int]  # name -> id: in a text only where the caller allows it
     added_tokens: Mapping[str, int] = field(default_factory=dict)  # name -> id: found in any text before it is cut
+    normalized_tokens: frozenset[str] = frozenset()  # names of both kinds that are found after normalization
     normalization: Normalization | None = None  # a Unicode normal form, applied to text before it is split
     ignore_merges: bool = False  # a piece that is itself a token is taken whole, whatever the merges say
     byte_tokens: Mapping[bytes, int] | None = None  # byte -> id; given, the tokenizer is SentencePiece-style
-    space_in_front: SpaceInFront = "never"  # SentencePiece-style only
+    space_in_front: SpaceInFront = "never"
     begin_of_text: int | None = None  # the model expects this id in front of every text
     end_of_text: int | None = None  # the model writes this id when it has finished
     end_of_turn: int | None = None  # a chat model writes this id when it has answered

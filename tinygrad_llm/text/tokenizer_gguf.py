@@ -27,8 +27,8 @@ from typing import Any
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.text import patterns
-from tinygrad_llm.text.bpe import implied_merges
 from tinygrad_llm.text.chat import ChatTemplate
+from tinygrad_llm.text.fast_bpe import implied_merges
 from tinygrad_llm.text.spelling import SPACE_SIGN
 from tinygrad_llm.text.tokenizer import Tokenizer
 from tinygrad_llm.text.tokenizer_config import Normalization, TokenizerConfig, check_config

@@ -1,0 +1,22 @@
+"""The tokens of a text, to look at.
+
+Used by: `Tokenizer.tokens`.
+"""
+
+from collections.abc import Iterable, Sequence
+
+
+class TokenizedText(list[bytes]):
+    """The tokens of a text, in their order: a list of bytes that shows itself with colours in a notebook.
+
+    ids: theirs, in the same order.
+    """
+
+    def __init__(self, tokens: Iterable[bytes], ids: Sequence[int]) -> None:
+        super().__init__(tokens)
+        self.ids = list(ids)
+
+    def _repr_html_(self) -> str:
+        from tinygrad_llm.pictures.tokens import tokens_html  # here: text/ draws nothing by itself
+
+        return tokens_html(self, self.ids)
