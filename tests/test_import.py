@@ -90,6 +90,6 @@ def test_every_module_offers_what_it_says_it_does(name):
     assert [key for key in getattr(module, "__all__", ()) if not hasattr(module, key)] == []
 
 
-@pytest.mark.parametrize("name", [m for m in MODULES if ".drawing" in m])
+@pytest.mark.parametrize("name", [m for m in MODULES if ".drawing" in m or ".pictures" in m])
 def test_examples(name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0

@@ -1,6 +1,7 @@
 """Modules, generated texts and runs in a notebook: complete, escaped, for light and dark pages."""
 
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -70,8 +71,30 @@ def test_a_run_without_steps(tmp_path):
     assert "no steps yet" in new._repr_html_()
 
 
+def test_tokens_are_coloured_one_by_one():
+    tokenizer = Tokenizer.train("the cat the cat", 259)
+    tokens = tokenizer.tokens("the <cat>\n\u20ac")
+    page = tokens._repr_html_()
+    assert page.count("<span") == len(tokens) and f"{len(tokens)} tokens, 13 bytes" in page
+    assert "&lt;" in page and "⏎" in page and r"\xe2" in page and f"id {tokens.ids[0]}" in page
+    grounds = re.findall(r"rgba\([\d,]+", page)
+    assert all(a != b for a, b in pairwise(grounds))
+
+
+def test_many_tokens_are_counted_instead():
+    page = Tokenizer.train("", 256).tokens("a" * 5000)._repr_html_()
+    assert page.count("<span") == 2000 and "3,000 more" in page
+
+
 def test_every_view_suits_light_and_dark_and_loads_nothing(run, text):
-    for thing in (Pair(), run, text, tg.Tensor(np.ones((20, 20))), tg.describe(CONFIG)):
+    for thing in (
+        Pair(),
+        run,
+        text,
+        tg.Tensor(np.ones((20, 20))),
+        Tokenizer.train("", 256).tokens("a"),
+        tg.describe(CONFIG),
+    ):
         page = thing._repr_html_()
         assert "http" not in page.replace("http://www.w3.org/2000/svg", "") and "<script" not in page
         assert not re.search(r"(#fff\w*|white|black|#000\w*)[;'\"]", page)
