@@ -48,7 +48,8 @@ def steps(result: Tensor, gradient: Any = None, names: Mapping[str, Tensor] | No
     """A walk through the backward pass of `result`, standing before its first step.
 
     gradient: as for `Tensor.backward`. names: what to call tensors, for instance
-    `dict(model.named_parameters())`; the caller's variables are known without. Lines are shown where the computation ran inside `remember_lines()`.
+    `dict(model.named_parameters())`; the caller's variables are known without. Lines are shown
+    where the computation ran inside `remember_lines()`.
 
     Raises what `backward` raises. Call it before `result.backward()`, which frees the graph.
 
