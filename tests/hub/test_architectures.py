@@ -249,7 +249,7 @@ def test_other_rotary_factors_than_llama_3_s_are_refused(tmp_path):
     ("changes", "message"),
     [
         ({"norm": "layer_norm"}, "Nearest is llama, and it has norm 'layer_norm' in place of 'rms_norm'"),
-        ({"mlp": "gelu"}, "mlp 'gelu' in place of 'swiglu'"),
+        ({"activation": "gelu"}, "activation 'gelu' in place of 'silu'"),
         ({"logit_softcap": 30.0}, "logit_softcap 30.0 in place of None"),
         ({"post_norms": True}, "post_norms True in place of False"),
     ],

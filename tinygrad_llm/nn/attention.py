@@ -10,7 +10,7 @@ Left out: the key-value cache, which is in `generation.cache`, and the formula o
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,20 +23,8 @@ from tinygrad_llm.nn.layers import Linear, RMSNorm, outputs_of
 from tinygrad_llm.nn.module import Module
 from tinygrad_llm.nn.rotary import RotaryEmbedding
 
-
-class KeyValueCache(Protocol):
-    """What attention uses of a cache of earlier positions."""
-
-    length: int  # positions remembered so far, before the new ones
-
-    def places(self, new: int) -> Any:
-        """The positions of the next `new` tokens: a slice, or (B, T) integers where rows differ."""
-
-    def angles(self, rotary: RotaryEmbedding, new: int, like: Any) -> tuple[Any, Any]:
-        """cos and sin for the next `new` tokens."""
-
-    def attention(self, layer: Attention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Remember new keys and values, (B, T, K, D), and let q (B, T, H, D) attend to old and new: (B, T, H, D)."""
+if TYPE_CHECKING:
+    from tinygrad_llm.nn.cache_protocol import KeyValueCache
 
 
 class Attention(Module):

@@ -7,12 +7,11 @@ Used by: `transformer` and its parts, `describe`, `hub` (which translates the co
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass, fields, replace
-from numbers import Integral, Real
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any, ClassVar, Literal, Self
 
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.nn.field_checks import check_fields
 from tinygrad_llm.nn.rotary import RotaryScaling
 
 USUAL: Any = None  # what stands in the constructor for "the usual value", which __post_init__ puts in its place
@@ -81,11 +80,7 @@ class TransformerConfig:
     following: ClassVar[tuple[str, ...]] = ()  # on each config: the fields that were not given
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            check = CHECKS[field.name]
-            value = getattr(self, field.name)
-            if value is not None or field.name not in OPTIONAL:
-                object.__setattr__(self, field.name, check(field.name, value))
+        check_fields(self)
         following = {name: value for name, value in self.usual().items() if getattr(self, name) is None}
         for name, value in following.items():
             object.__setattr__(self, name, value)
@@ -146,7 +141,8 @@ class TransformerConfig:
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The config that `to_dict` gave. Raises InputError naming what is missing, unknown or of another type."""
         known = {field.name for field in fields(cls)}
-        unknown, missing = sorted(values.keys() - known), sorted(REQUIRED - values.keys())
+        unknown = sorted(values.keys() - known)
+        missing = sorted(field.name for field in fields(cls) if field.default is MISSING and field.name not in values)
         if unknown:
             raise InputError(f"config: unknown entries {unknown}; it was written by another version of this program.")
         if missing:
@@ -158,59 +154,3 @@ class TransformerConfig:
             except TypeError as error:
                 raise InputError(f"config: rotary_scaling {scaling!r} has other entries than wanted.") from error
         return cls(**values)
-
-
-# --- checks: each takes the name and the value of a field and returns the value, as a plain Python one --------------
-
-
-def positive_integer(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 1:
-        raise InputError(f"{name} must be a whole number of at least 1, it was {value!r}.")
-    return int(value)
-
-
-def positive_number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0.0 < float(value) < math.inf:
-        raise InputError(f"{name} must be a number above 0, it was {value!r}.")
-    return float(value)
-
-
-def probability(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0.0 <= float(value) < 1.0:
-        raise InputError(f"{name} must be at least 0 and below 1, it was {value!r}.")
-    return float(value)
-
-
-def boolean(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise InputError(f"{name} must be True or False, it was {value!r}.")
-    return value
-
-
-def scaling(name: str, value: Any) -> RotaryScaling:
-    if not isinstance(value, RotaryScaling):
-        raise InputError(f"{name} must be a RotaryScaling or None, it was {value!r}.")
-    return value
-
-
-CHOICES = {
-    "positions": ("learned", "rotary"),
-    "norm": ("layer_norm", "rms_norm"),
-    "activation": ("gelu", "gelu_tanh", "relu", "relu_squared", "silu"),
-    "init": ("normal", "xavier_normal", "kaiming_normal", "orthogonal"),
-}
-
-
-def choice(name: str, value: Any) -> str:
-    if not isinstance(value, str) or value not in CHOICES[name]:
-        raise InputError(f"{name} must be one of {CHOICES[name]}, it was {value!r}.")
-    return value
-
-
-OF_TYPE = {"int": positive_integer, "float": positive_number, "bool": boolean, "RotaryScaling": scaling}
-CHECKS = {
-    field.name: probability if field.name == "dropout" else OF_TYPE.get(field.type.split(" ")[0], choice)
-    for field in fields(TransformerConfig)
-}
-OPTIONAL = {field.name for field in fields(TransformerConfig) if field.default is None}
-REQUIRED = {field.name for field in fields(TransformerConfig)[:5]}

@@ -22,6 +22,7 @@ from tinygrad_llm.backend import Array, array_module
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.kernels import cpu
 from tinygrad_llm.nn.checks import check_attention
+from tinygrad_llm.nn.losses import mse_loss, nll_loss  # noqa: F401  (offered here, with the other formulas)
 
 # What a model is written with and `autograd.ops` defines.
 embedding, softmax, log_softmax, sigmoid = ops.embedding, ops.softmax, ops.log_softmax, ops.sigmoid
@@ -206,15 +207,6 @@ def token_losses(logits, targets):
     return (ops.logsumexp(logits, axis=-1) - chosen) * is_target.astype(logits.dtype)
 
 
-def nll_loss(log_probabilities: Tensor, targets: Array, reduction: str = "mean") -> Tensor:
-    """Cross-entropy from log-probabilities: the average of -log_probabilities[target]. As `cross_entropy` otherwise."""
-    targets = raw(targets)
-    is_target = targets >= 0
-    chosen = ops.take_along_axis(log_probabilities, (targets * is_target)[..., None])[..., 0]  # (...)
-    losses = -chosen * is_target.astype(log_probabilities.dtype)
-    return losses if reduction == "none" else reduce_losses(losses.sum(), targets, reduction)
-
-
 @fused(cpu=cpu.linear_cross_entropy)
 def linear_cross_entropy(x, weight, targets):
     """Σ over tokens of -log p(target), with logits x Wᵀ: the last step of the model and its loss in one.
@@ -232,15 +224,6 @@ def reduce_losses(total: Tensor, targets: Array, reduction: str) -> Tensor:
         count = array_module(targets).maximum((targets >= 0).sum(), 1)  # stays on the device
         return total / count.astype(total.dtype)
     raise InputError(f"reduction must be 'mean', 'sum' or 'none', it was {reduction!r}.")
-
-
-def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Any:
-    """(x - target)², its mean or sum over all numbers, or with "none" each of them."""
-    if reduction not in ("mean", "sum", "none"):
-        raise InputError(f"reduction must be 'mean', 'sum' or 'none', it was {reduction!r}.")
-    error = x - target
-    squares = error * error
-    return squares if reduction == "none" else getattr(squares, reduction)()
 
 
 # --- dropout --------------------------------------------------------------------------------------------------------

@@ -2,17 +2,16 @@
 
     ids (B, T) -> vectors (B, T, C) -> layers × [ x + attention(norm(x)), x + mlp(norm(x)) ] -> norm -> logits (B, T, V)
 
-The norm stands before each part instead of after the sum, as in the paper "Attention Is All You Need": so GPT-2 and
-Llama have it, because deep stacks then train without a special warm-up (Xiong et al. 2020).
+In "Attention Is All You Need" the norm stands after each sum. Here it stands before each part, as in GPT-2 and Llama,
+because deep stacks then train without a special warm-up (Xiong et al. 2020).
 
 Builds on: `attention`, `mlp`. Used by: `training`, `generation`.
 """
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -20,16 +19,18 @@ from tinygrad_llm.autograd import Tensor
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.nn import functional as F
 from tinygrad_llm.nn import init
-from tinygrad_llm.nn.attention import Attention, KeyValueCache
 from tinygrad_llm.nn.attention_variants import soft_cap
 from tinygrad_llm.nn.checks import as_ids, as_targets
 from tinygrad_llm.nn.config import TransformerConfig
-from tinygrad_llm.nn.layers import Embedding, LayerNorm, Linear, RMSNorm
-from tinygrad_llm.nn.mlp import MLP
+from tinygrad_llm.nn.from_config import attention, matrix_init, mlp, norm, rotary_embedding, table_init
+from tinygrad_llm.nn.layers import Embedding, Linear
 from tinygrad_llm.nn.module import Module
 from tinygrad_llm.nn.one_array import move_into_one_array
 from tinygrad_llm.nn.rotary import RotaryEmbedding
 from tinygrad_llm.nn.saved_model import read_model, write_model
+
+if TYPE_CHECKING:
+    from tinygrad_llm.nn.cache_protocol import KeyValueCache
 
 
 class Block(Module):
@@ -48,36 +49,10 @@ class Block(Module):
     ) -> None:
         rng = np.random.default_rng(seed)
         self.attention_norm = norm(config)
-        self.attention = Attention(
-            config.width,
-            config.heads,
-            config.kv_heads,
-            config.head_dim,
-            bias=config.bias,
-            qkv_bias=config.qkv_bias,
-            rotary=rotary or rotary_embedding(config, layer),
-            window=config.window_of(layer),
-            scale=config.attention_scale,
-            softcap=config.attention_softcap,
-            qk_norm=(lambda D: rms_norm(config, D)) if config.qk_norm else None,
-            dropout=config.dropout,
-            layer=layer,
-            init=matrix_init(config),
-            output_init=residual_init(config),
-            seed=rng,
-        )
+        self.attention = attention(config, layer, rotary, rng)
         self.attention_post_norm = norm(config) if config.post_norms else None
         self.mlp_norm = norm(config)
-        self.mlp = MLP(
-            config.width,
-            config.hidden,
-            config.activation,
-            config.gated,
-            bias=config.bias,
-            init=matrix_init(config),
-            output_init=residual_init(config),
-            seed=rng,
-        )
+        self.mlp = mlp(config, rng)
         self.mlp_post_norm = norm(config) if config.post_norms else None
         self.dropout = config.dropout
 
@@ -187,44 +162,3 @@ class Transformer(Module):
         """The model in a file that `save` wrote. See `nn.saved_model`."""
         config, state = read_model(path)
         return cls.empty(config).load_state_dict(state)
-
-
-# --- what the config asks for ---------------------------------------------------------------------------------------
-
-
-def norm(config: TransformerConfig) -> LayerNorm | RMSNorm:
-    if config.norm == "layer_norm":
-        return LayerNorm(config.width, config.norm_eps, bias=config.bias)
-    return rms_norm(config, config.width)
-
-
-def rms_norm(config: TransformerConfig, width: int) -> RMSNorm:
-    return RMSNorm(width, config.norm_eps, plus_one=config.norm_weight_plus_one)
-
-
-def rotary_embedding(config: TransformerConfig, layer: int) -> RotaryEmbedding | None:
-    if config.positions != "rotary":
-        return None
-    if config.window_of(layer) is not None and config.local_rotary_base is not None:
-        return RotaryEmbedding(config.head_dim, config.local_rotary_base)
-    return RotaryEmbedding(config.head_dim, config.rotary_base, config.rotary_scaling)
-
-
-def table_init(config: TransformerConfig) -> init.Initializer:
-    """Of embeddings and learned positions."""
-    return init.normal(config.init_std)
-
-
-def matrix_init(config: TransformerConfig) -> init.Initializer:
-    """Of the matrices that read the residual stream, and of the head."""
-    return init.normal(config.init_std) if config.init == "normal" else init.BY_NAME[config.init]
-
-
-def residual_init(config: TransformerConfig) -> init.Initializer:
-    """Of the matrices that write into the residual stream: divided by √(2 · layers).
-
-    There are 2 · layers of them, so their sum keeps the scale of one (Radford et al. 2019, section 2.3).
-    """
-    if config.init == "normal":
-        return init.normal(config.init_std / math.sqrt(2 * config.layers))
-    return init.scaled(init.BY_NAME[config.init], 1.0 / math.sqrt(2 * config.layers))
