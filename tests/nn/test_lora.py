@@ -18,7 +18,9 @@ SIZES = dict(vocab_size=19, context=12, layers=2, heads=4, width=32)
 KINDS = {
     "gpt2": tg.TransformerConfig.gpt2(**SIZES),
     "llama": tg.TransformerConfig.llama(**SIZES, kv_heads=2, tied=False),
-    "gemma": tg.TransformerConfig.llama(**SIZES, mlp="geglu", qk_norm=True, post_norms=True, norm_weight_plus_one=True),
+    "gemma": tg.TransformerConfig.llama(
+        **SIZES, activation="gelu_tanh", qk_norm=True, post_norms=True, norm_weight_plus_one=True
+    ),
 }
 PARTS = {"gpt2": 6, "llama": 7, "gemma": 7}  # Linear layers of a block
 

@@ -106,8 +106,8 @@ def test_frozen_parameters_stay_out(config):
 def test_split_of_the_last_part():
     model = Module()
     model.a, model.b = (
-        Linear(2, 3, np.random.default_rng(0), bias=True),
-        Linear(3, 1, np.random.default_rng(0), bias=True),
+        Linear(2, 3, seed=0),
+        Linear(3, 1, seed=0),
     )
     flat = FlatParameters(model)
     assert list(flat.places) == ["a.weight", "b.weight", "a.bias", "b.bias"]

@@ -30,12 +30,13 @@ from tinygrad_llm.hub.assets import SHAKESPEARE, fetch
 from tinygrad_llm.hub.base import Base
 from tinygrad_llm.language_model import LanguageModel
 from tinygrad_llm.nn.config import TransformerConfig
+from tinygrad_llm.nn.describe import num_parameters
 from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.text.batches import ValidationWindows, validation_windows
 from tinygrad_llm.text.corpus import Corpus, Document, read_texts, shakespeare
 from tinygrad_llm.text.tokenizer import Tokenizer
 from tinygrad_llm.training.events import Evaluated, Finished, Stepped
-from tinygrad_llm.training.plan import gigabytes, make_plan, parameter_count
+from tinygrad_llm.training.plan import gigabytes, make_plan
 from tinygrad_llm.training.run_folder import RunFolder, check_free
 from tinygrad_llm.training.settings import TrainingSettings
 from tinygrad_llm.training.trainer import Trainer
@@ -382,7 +383,7 @@ def draw_learning_curve(run: RunFolder, finished: Finished) -> None:
 
     config = run.config
     subtitle = (
-        f"{parameter_count(config):,} parameters: {config.layers} layers of width {config.width}, context "
+        f"{num_parameters(config):,} parameters: {config.layers} layers of width {config.width}, context "
         f"{config.context}, {config.vocab_size:,} tokens in the vocabulary; trained in {clock(finished.elapsed)}"
     )
     figure = learning_curve(

@@ -67,8 +67,8 @@ class Description:
     def title(self) -> str:
         config = self.config
         heads = f"{config.heads} heads"
-        if config.num_kv_heads != config.heads:
-            heads += f" ({config.num_kv_heads} key-value)"
+        if config.kv_heads != config.heads:
+            heads += f" ({config.kv_heads} key-value)"
         return f"{config.layers} layers, width {config.width}, {heads}, context {config.context:,}"
 
     def lines(self, all_layers: bool = False) -> list[Line]:

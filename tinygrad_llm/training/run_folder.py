@@ -132,7 +132,7 @@ class RunFolder:
         with disk_errors(path):
             data = path.read_bytes()
         try:
-            return Transformer(self.config, seed=None).load_state_dict(load(data)), tokenizer
+            return Transformer.empty(self.config).load_state_dict(load(data)), tokenizer
         except (SafetensorError, ValueError, KeyError) as error:
             raise InputError(f"{path} is damaged ({error}). Resume the run, which writes it again.") from error
 
