@@ -113,7 +113,7 @@ class Tokenizer:
             )
         tokens = [bytes([byte]) for byte in range(BYTES)] + [left + right for left, right in learned]
         ids = _special_ids(special_tokens, len(tokens))
-        _check_special_tokens(special_tokens, tokens)
+        _check_special_tokens(list(special_tokens), tokens)
         return cls(
             TokenizerConfig(
                 tokens={token: i for i, token in enumerate(tokens)},
