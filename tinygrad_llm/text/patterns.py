@@ -11,7 +11,7 @@ piece of its own, so that no character is ever lost.
 What is a letter (\\p{L}) depends on the version of Unicode: for characters younger than Unicode 14 another
 library may cut elsewhere. For all older ones the cuts were compared with `tokenizers` 0.23, and are the same.
 
-After this: `bpe.py` learns merges inside the pieces. Left out on purpose: the other behaviours that the
+Used by: `bpe.py` learns merges inside the pieces. Left out on purpose: the other behaviours that the
 library `tokenizers` knows for a split (removing the match, gluing it to a neighbour): byte-level tokenizers
 do not use them.
 """

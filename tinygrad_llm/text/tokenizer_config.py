@@ -5,7 +5,7 @@ here) has `byte_tokens=None`: split patterns cut the text, and merges start from
 2, Mistral, Gemma) has no patterns: merges start from characters, and a character that the vocabulary lacks becomes the
 `byte_tokens` of its UTF-8. `spelling.py` says the rest.
 
-Before this: `bpe.py`, whose merges it keeps. After this: `tokenizer_json.py` and `tokenizer_gguf.py` read it from
+Builds on: `bpe.py`, whose merges it keeps. Used by: `tokenizer_json.py` and `tokenizer_gguf.py` read it from
 files, `tokenizer.py` does what it says.
 """
 

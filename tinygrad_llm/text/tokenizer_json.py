@@ -5,7 +5,7 @@ files in the form of GPT-2, GPT-4, Llama 2 and 3, Mistral, Qwen 2 and 3, SmolLM2
 tokens are bytes. In a byte-level file GPT-2's alphabet writes each byte as one visible character: the space is "Ġ", the
 line end "Ċ". In a SentencePiece-style file a token is its text, with "▁" for the space, and a byte is "<0x0A>".
 
-Before this: `patterns.py` and `bpe.py`, whose results the file keeps in a `tokenizer_config.py`. After this:
+Builds on: `patterns.py` and `bpe.py`, whose results the file keeps in a `tokenizer_config.py`. Used by:
 `tokenizer.py` uses them.
 
 What the format has no place for, the tokens that end a text and a turn, stands among the special tokens of the
@@ -20,6 +20,7 @@ Source: files written by `tokenizers` 0.23, and its documentation.
 import itertools
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, get_args
 
 from tinygrad_llm.errors import InputError
@@ -197,18 +198,30 @@ def from_json(text: str, source: str) -> TokenizerConfig:
 
     Raises InputError for a file that is damaged, and for one that asks for something that is not known here.
     """
+    contents = parsed_object(text, source)
     try:
-        return _config(json.loads(text))
+        return _config(contents)
+    except InputError as error:
+        raise InputError(
+            f"{source} is not a tokenizer.json that can be used here: {error}. "
+            f"Make it again with Tokenizer.save, or take that of a model with byte-level or SentencePiece-style BPE."
+        ) from error
+
+
+def parsed_object(text: str, source: str) -> dict[str, Any]:
+    """The JSON object that `text` is; `source` names the file. Raises InputError for anything else."""
+    try:
+        contents = json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError(
             f"{source} is not complete JSON (line {error.lineno}, column {error.colno}: {error.msg}). "
             f"Make it again with Tokenizer.save, or fetch it again."
         ) from error
-    except (ValueError, RecursionError) as error:  # InputError, a number of too many digits, too deeply nested
-        raise InputError(
-            f"{source} is not a tokenizer.json that can be used here: {error}. "
-            f"Make it again with Tokenizer.save, or take that of a model with byte-level or SentencePiece-style BPE."
-        ) from error
+    except (ValueError, RecursionError) as error:  # a number of too many digits, too deeply nested
+        raise InputError(f"{source} is damaged: {error}. Fetch it again.") from error
+    if not isinstance(contents, dict):
+        raise InputError(f"{source} is damaged: it must be a JSON object, it is a {type(contents).__name__}.")
+    return contents
 
 
 def _config(contents: object) -> TokenizerConfig:
@@ -287,6 +300,39 @@ def tokens_and_merges(
     if len(tokens) < len(token_of) - len(added & token_of.keys() - used):
         raise InputError(f"two of its tokens are the same once {SPACE_SIGN!r} is a space")
     return {"tokens": tokens, "merges": tuple(pairs)}
+
+
+def with_added_tokens(config: TokenizerConfig, decoder: Any) -> TokenizerConfig:
+    """`config` with the added tokens of a tokenizer_config.json; the same object when it has them all."""
+    if not isinstance(decoder, dict) or not all(isinstance(entry, dict) for entry in decoder.values()):
+        raise InputError("it must be an object of objects")
+    known = {**config.special_tokens, **config.added_tokens}
+    new = [
+        {**entry, "id": int(i)}
+        for i, entry in decoder.items()
+        if i.isdecimal() and known.get(entry.get("content")) != int(i)
+    ]
+    if not new:
+        return config
+    special, others, normalized = read_added_tokens(new)
+    for name, i in {**special, **others}.items():
+        if known.get(name, i) != i:
+            raise InputError(f"the added token {name!r} has two ids, {known[name]} and {i}")
+    # What was an ordinary token by that name is one no more.
+    read = visible if config.byte_tokens is None else with_space_signs
+    names = {**special, **others}
+    tokens = {token: i for token, i in config.tokens.items() if names.get(read(token)) != i or len(token) == 1}
+    merges = tuple(pair for pair in config.merges if pair[0] + pair[1] in tokens and {*pair} <= tokens.keys())
+    return check_config(
+        replace(
+            config,
+            tokens=tokens,
+            merges=merges,
+            special_tokens={**config.special_tokens, **special},
+            added_tokens={**config.added_tokens, **others},
+            normalized_tokens=config.normalized_tokens | normalized,
+        )
+    )
 
 
 def is_letter(name: str, read: Callable[[str], bytes]) -> bool:
