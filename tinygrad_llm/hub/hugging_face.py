@@ -62,8 +62,9 @@ def load_hugging_face(folder: str | Path) -> Pretrained:
             f"AutoTokenizer.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})."
         )
     network = hugging_face_network(folder)
-    tokenizer = fitted(Tokenizer.load(folder / "tokenizer.json"), network.config.vocab_size, str(folder))
     settings = _optional(folder / "tokenizer_config.json")
+    tokenizer = Tokenizer.load(folder / "tokenizer.json").with_added_tokens(settings.get("added_tokens_decoder"))
+    tokenizer = fitted(tokenizer, network.config.vocab_size, str(folder))
     names = {use: _token_name(settings.get(f"{use}_token")) for use in ("bos", "eos")}
     return Pretrained(
         network,

@@ -12,7 +12,7 @@ is its text, with spaces. A "▁" in a text counts as a space, as it does in Sen
 it. Since the whole text is one piece, a page would be merged as one word; so pieces end where no token can cross
 (`SentencePieceSpelling`), which changes no id and lets pieces be remembered.
 
-Before this: `patterns.py` cuts, `tokenizer_config.py` says which way it is. After this: `tokenizer.py` merges.
+Builds on: `patterns.py` cuts, `tokenizer_config.py` says which way it is. Used by: `tokenizer.py` merges.
 Left out on purpose: SentencePiece's own normalisation (its files of large language models have none).
 """
 

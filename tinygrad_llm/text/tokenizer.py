@@ -11,7 +11,7 @@ Text never becomes a special token by accident: "<|endoftext|>" in what a user w
 characters, unless the caller allows it by name. Added tokens that are not special ("<think>" of Qwen 3) are found
 in any text.
 
-Before this: `bpe.py` learns and applies the merges, `tokenizer_json.py` is the file. After this:
+Builds on: `bpe.py` learns and applies the merges, `tokenizer_json.py` is the file. Used by:
 `streaming.py` decodes id by id, `chat.py` encodes conversations, `corpus.py` and `batches.py` turn ids into
 training data.
 
@@ -24,12 +24,13 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.files import atomic_write_bytes, read_text
-from tinygrad_llm.text import bpe, fast_bpe, tokenizer_json
+from tinygrad_llm.text import bpe, fast_bpe, tokenizer_files, tokenizer_json
 from tinygrad_llm.text.encode_stream import EncodeStream
 from tinygrad_llm.text.patterns import KNOWN, Splitter, named_pattern
 from tinygrad_llm.text.spelling import SPACE_SIGN, ByteLevelSpelling, SentencePieceSpelling, Spelling
@@ -113,7 +114,7 @@ class Tokenizer:
             )
         tokens = [bytes([byte]) for byte in range(BYTES)] + [left + right for left, right in learned]
         ids = _special_ids(special_tokens, len(tokens))
-        _check_special_tokens(special_tokens, tokens)
+        _check_special_tokens(list(special_tokens), tokens)
         return cls(
             TokenizerConfig(
                 tokens={token: i for i, token in enumerate(tokens)},
@@ -124,11 +125,27 @@ class Tokenizer:
         )
 
     @classmethod
-    def load(cls, path: str | Path) -> "Tokenizer":
-        """Read a tokenizer.json: one that `save` wrote, or that of another model with byte pair encoding.
+    def load(
+        cls, path: str | Path, pattern: str | None = None, special_tokens: Mapping[str, int] | None = None
+    ) -> "Tokenizer":
+        """Read a tokenizer with byte pair encoding: one that `save` wrote, or that of another model.
+
+        path: a tokenizer.json, a folder with one, a vocab.json with GPT-2's merges.txt beside it (or a folder with
+        both), or a .tiktoken file of ranks. pattern, special_tokens: for a .tiktoken file whose name is not known; it
+        has neither in it.
 
         Raises InputError when the file is missing, damaged or of another kind of tokenizer.
         """
+        path = Path(path)
+        if path.is_dir():
+            path = path / ("tokenizer.json" if (path / "tokenizer.json").exists() else "vocab.json")
+        if path.suffix == ".tiktoken":
+            named = None if pattern is None else named_pattern(pattern)
+            return cls(tokenizer_files.from_tiktoken(path, named, special_tokens))
+        if pattern is not None or special_tokens is not None:
+            raise InputError(f"pattern and special_tokens are for a .tiktoken file; {path.name} says them itself.")
+        if path.name == "vocab.json":
+            return cls(tokenizer_files.from_gpt2_files(path, path.with_name("merges.txt")))
         return cls(tokenizer_json.from_json(read_text(path), source=str(path)))
 
     def save(self, path: str | Path) -> None:
@@ -139,6 +156,20 @@ class Tokenizer:
         `begin_of_text` in front unless told not to.
         """
         atomic_write_bytes(path, tokenizer_json.to_json(self.config).encode())
+
+    def with_added_tokens(self, decoder: Any) -> "Tokenizer":
+        """The tokenizer with the added tokens that a tokenizer_config.json names and tokenizer.json does not.
+
+        decoder: what stands there under "added_tokens_decoder": {id: {"content": name, "special": …}, …}, or None.
+        Raises InputError for one that is damaged, or gives a token another id.
+        """
+        if decoder is None:
+            return self
+        try:
+            config = tokenizer_json.with_added_tokens(self.config, decoder)
+        except InputError as error:
+            raise InputError(f"added_tokens_decoder in tokenizer_config.json cannot be used: {error}.") from error
+        return self if config is self.config else Tokenizer(config)
 
     # -- what is in it ---------------------------------------------------------------------------------------
 

@@ -12,8 +12,8 @@ writing it down: whoever reads the file has to know. `PRE_TOKENIZERS` is what is
 A token of the type *control*, *unknown* or *unused* is a special token: no text becomes it by itself. *User-defined*
 ones are added tokens: found in any text. *Byte* ones spell the characters that have no token.
 
-Before this: `tokenizer_json.py` for the alphabets, and the reader of GGUF files in `hub/`, which gives a plain
-dictionary. After this: `tokenizer.py`. Left out on purpose: WordPiece and Unigram ("bert", "t5").
+Builds on: `tokenizer_json.py` for the alphabets, and the reader of GGUF files in `hub/`, which gives a plain
+dictionary. Used by: `tokenizer.py`. Left out on purpose: WordPiece and Unigram ("bert", "t5").
 
 Sources: the specification of GGUF (ggml/docs/gguf.md); llama.cpp's `llama-vocab.cpp` for the names and what is assumed
 where a key is missing.
