@@ -32,8 +32,8 @@ from tinygrad_llm.nn.adapter_file import load_adapters, save_adapters
 from tinygrad_llm.nn.config import TransformerConfig
 from tinygrad_llm.nn.lora import lora, merge
 from tinygrad_llm.nn.transformer import Transformer
+from tinygrad_llm.optim import AdamW, Muon
 from tinygrad_llm.pictures.description import describe
 from tinygrad_llm.text.batches import Batches
 from tinygrad_llm.text.tokenizer import Tokenizer
-from tinygrad_llm.training.optimizers import AdamW, Muon
 from tinygrad_llm.version import __version__

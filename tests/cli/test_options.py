@@ -78,3 +78,15 @@ def test_an_instance_gives_the_defaults_and_a_command_may_choose_and_explain():
     page = run("--help", marks=marks)
     assert "default: 20.0" in page and "What to say." in page and "Chosen" in page and "method" not in page
     assert run("kitchen", "--note", "hot", marks=marks) == ("kitchen", {"note": "hot"}, False)
+
+
+def test_changes_have_no_defaults_and_none_is_required():
+    @dataclass
+    class Shape:
+        layers: int
+        heads: int = 2
+
+    marks = OptionsOf(Shape, optional=True, help={"layers": "Layers.", "heads": "Heads."})
+    assert run("kitchen", marks=marks) == ("kitchen", {}, False)
+    assert run("kitchen", "--heads", "4", marks=marks) == ("kitchen", {"heads": 4}, False)
+    assert "default: 2" not in run("--help", marks=marks)

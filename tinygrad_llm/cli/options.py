@@ -31,6 +31,7 @@ class OptionsOf:
 
     source: a dataclass, or an instance of it whose values are shown as the defaults.
     only: the names of the fields that become options; None for every field that is described, or has a text in `help`.
+    optional: whether no option is required and none has a default, for changes to something that is known later.
     panel: the heading of the help page for fields that name none themselves.
     help: explanations by field name, which take the place of the fields' own.
     """
@@ -40,10 +41,11 @@ class OptionsOf:
         source: Any,
         only: Collection[str] | None = None,
         *,
+        optional: bool = False,
         panel: str | None = None,
         help: Mapping[str, str] | None = None,
     ) -> None:
-        self.source, self.only, self.panel, self.help = source, only, panel, help or {}
+        self.source, self.only, self.optional, self.panel, self.help = source, only, optional, panel, help or {}
 
     def parameters(self) -> list[inspect.Parameter]:
         """One keyword-only parameter, annotated for Typer, for every field that becomes an option."""
@@ -53,7 +55,7 @@ class OptionsOf:
                 field.name,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=self._default(field),
-                annotation=Annotated[types[field.name], self._option(field, types[field.name])],
+                annotation=Annotated[types[field.name] | None, self._option(field, types[field.name])],
             )
             for field in fields(self.source)
             if (field.name in self.only if self.only is not None else self._help(field) is not None)
@@ -63,6 +65,8 @@ class OptionsOf:
         return self.help.get(field.name, field.metadata.get("help"))
 
     def _default(self, field: Field[Any]) -> Any:
+        if self.optional:
+            return None
         default = field.default if isinstance(self.source, type) else getattr(self.source, field.name)
         return inspect.Parameter.empty if default is MISSING else default
 
