@@ -11,7 +11,7 @@ import pytest
 
 from tinygrad_llm import Transformer, TransformerConfig
 from tinygrad_llm.errors import InputError, MachineError
-from tinygrad_llm.kernels.threads import workers as threads
+from tinygrad_llm.kernels.threads import thread_pool
 from tinygrad_llm.nn.lora import lora
 from tinygrad_llm.training import data_parallel
 from tinygrad_llm.training.data_parallel import DataParallel
@@ -66,7 +66,7 @@ def parallel_on(monkeypatch):
     started = []
 
     def make(cores: int, **options) -> DataParallel:
-        monkeypatch.setattr(threads, "cores", cores)
+        monkeypatch.setattr(thread_pool, "cores", cores)
         model = a_model(**options)
         started.append(DataParallel(model, flat_of(model), BATCH))
         return started[-1]
@@ -115,7 +115,7 @@ def test_a_worker_that_dies_is_noticed(parallel_on):
         together(parallel)
 
 
-def test_workers_go_when_the_crew_is_closed(parallel_on):
+def test_workers_go_when_it_is_closed(parallel_on):
     parallel = parallel_on(3)
     parallel.close()
     assert [worker.poll() for worker in parallel.workers] == [0, 0]
@@ -124,7 +124,7 @@ def test_workers_go_when_the_crew_is_closed(parallel_on):
 
 def test_workers_do_not_outlive_a_killed_process():
     program = (
-        "import time, test_data_parallel as t; t.threads.cores = 2;"
+        "import time, test_data_parallel as t; t.thread_pool.cores = 2;"
         "m = t.a_model(); c = t.DataParallel(m, t.flat_of(m), t.BATCH); t.together(c);"
         "print(c.workers[0].pid, flush=True); time.sleep(60)"
     )
@@ -155,7 +155,7 @@ def is_running(pid: int) -> bool:
 
 
 def test_windows_shorter_than_the_context(monkeypatch):
-    monkeypatch.setattr(threads, "cores", 2)
+    monkeypatch.setattr(thread_pool, "cores", 2)
     model, (ids, targets) = a_model(), (x[:, :5] for x in a_batch(1))
     expected = model.loss(ids, targets, reduction="sum").item()
     with DataParallel(model, flat_of(model), BATCH, context=5) as parallel:
@@ -163,7 +163,7 @@ def test_windows_shorter_than_the_context(monkeypatch):
 
 
 def test_a_model_with_frozen_parameters_gets_no_workers(monkeypatch):
-    monkeypatch.setattr(threads, "cores", 2)
+    monkeypatch.setattr(thread_pool, "cores", 2)
     monkeypatch.setattr(data_parallel, "WORTH_OPERATIONS", 1e5)
     model = lora(a_model(), rank=2)
     assert not data_parallel.is_worth_it(model, BATCH)
@@ -172,7 +172,7 @@ def test_a_model_with_frozen_parameters_gets_no_workers(monkeypatch):
 
 
 def test_small_batches_are_not_worth_it(monkeypatch):
-    monkeypatch.setattr(threads, "cores", 2)
+    monkeypatch.setattr(thread_pool, "cores", 2)
     model = a_model()
     assert not data_parallel.is_worth_it(model, BATCH)
     monkeypatch.setattr(data_parallel, "WORTH_OPERATIONS", 1e5)
@@ -182,5 +182,5 @@ def test_small_batches_are_not_worth_it(monkeypatch):
     assert not data_parallel.is_worth_it(model, BATCH)  # 112 tokens
     assert not data_parallel.is_worth_it(model, 10 * BATCH, context=10)
     assert data_parallel.is_worth_it(model, 10 * BATCH)
-    monkeypatch.setattr(threads, "cores", 1)
+    monkeypatch.setattr(thread_pool, "cores", 1)
     assert not data_parallel.is_worth_it(model, BATCH)

@@ -143,7 +143,7 @@ def test_an_update_needs_nothing_that_a_gpu_array_has_not(make):
         for name, gradient in random_arrays(step).items():
             getattr(there, name).grad = Tensor(strict(gradient))
         for optimizer in (of_here, of_there):
-            pieces = [optimizer._pieces(number) for number in range(len(optimizer.param_groups))]
+            pieces = [optimizer.pieces(number) for number in range(len(optimizer.param_groups))]
             optimizer.apply(pieces, 0.1)
             optimizer._steps = dict.fromkeys(optimizer._steps, step)
     np.testing.assert_allclose(unwrap(of_there.flat.values), of_here.flat.values, rtol=0, atol=2e-6)

@@ -80,7 +80,7 @@ def test_resumed_equals_uninterrupted_wherever_it_stopped(train, tiny, optimizer
 @pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="shared memory without a name is Linux's")
 def test_resumed_equals_uninterrupted_with_workers(train, tiny, monkeypatch):
     monkeypatch.setattr(data_parallel, "WORTH_OPERATIONS", 0.0)
-    monkeypatch.setattr(data_parallel.threads, "cores", 2)
+    monkeypatch.setattr(data_parallel.thread_pool, "cores", 2)
     config, chosen = tiny.llama(dropout=0.2), settings(optimizer="muon")
     reference = train("whole", config, chosen)
     assert len(reference.data_parallel.workers) == 1
@@ -148,11 +148,11 @@ def test_a_full_disk_ends_the_run_and_costs_steps_and_nothing_else(train, tiny, 
 def test_a_run_by_minutes_is_bit_equal_once_its_length_is_known(train, tiny):
     config, chosen = tiny.gpt2(dropout=0.1), settings(steps=None, minutes=0.1, checkpoint_every=40, eval_every=50)
 
-    def clock(rate):
+    def clock(seconds):
         now = [0.0]
 
         def tick():
-            now[0] += rate
+            now[0] += seconds
             return now[0]
 
         return tick

@@ -23,7 +23,7 @@ from tinygrad_llm.files import atomic_write_bytes
 from tinygrad_llm.generation.profile import profile_generation
 from tinygrad_llm.hub.base import Base
 from tinygrad_llm.kernels.peaks import Peaks, measured_peaks
-from tinygrad_llm.kernels.threads import workers
+from tinygrad_llm.kernels.threads import thread_pool
 from tinygrad_llm.nn.config import TransformerConfig
 from tinygrad_llm.nn.lora import lora
 from tinygrad_llm.nn.transformer import Transformer
@@ -77,7 +77,7 @@ def profile(
     made = (AdamW if kind == "adamw" else Muon)(network)
     prompt = np.arange(max(1, config.context // 2)) % config.vocab_size
     tokens = min(tokens, config.context - len(prompt))  # beyond its context a model reads again, which is another story
-    with workers.on_this_core() if one_core else nullcontext():
+    with thread_pool.on_this_core() if one_core else nullcontext():
         with console.status("Training"):
             training = profile_training(network, made, random_batches(config, windows), steps=steps)
         with console.status("Writing"):

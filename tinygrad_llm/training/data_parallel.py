@@ -30,7 +30,7 @@ import numpy as np
 
 from tinygrad_llm.backend import Array
 from tinygrad_llm.errors import InputError, MachineError
-from tinygrad_llm.kernels.threads import workers as threads
+from tinygrad_llm.kernels.threads import thread_pool
 from tinygrad_llm.nn.config import TransformerConfig
 from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.training.flat import FlatParameters
@@ -55,7 +55,7 @@ class DataParallel:
                 "DataParallel(model): workers know nothing of frozen parameters and adapters. Train without it."
             )
         self.model, self.flat = model, flat
-        self.size = min(threads.cores, batch)
+        self.size = min(thread_pool.cores, batch)
         self.layout = Layout(
             model.config,
             names=tuple(flat.parameters),
@@ -108,7 +108,7 @@ class DataParallel:
             seed = None if seeds is None else seeds[rank]
             send(worker, {"rows": rows, "seed": seed, "begins": not self.has_begun})
         self.has_begun = True
-        with threads.on_this_core():
+        with thread_pool.on_this_core():
             loss = add_gradients(self.model, ids[: ends[0]], targets[: ends[0]], seeds and seeds[0])
         return loss + sum(receive(worker) for worker in self.workers)
 
@@ -234,6 +234,6 @@ def is_worth_it(model: Transformer, batch: int, context: int | None = None) -> b
     if tokens < MANY_TOKENS and parameters > FEW_PARAMETERS:
         return False
     operations = 6.0 * parameters * tokens
-    possible = hasattr(os, "memfd_create") and model.unembedding.device == "cpu" and threads.are_free
+    possible = hasattr(os, "memfd_create") and model.unembedding.device == "cpu" and thread_pool.are_free
     kinds = {(parameter.dtype, parameter.requires_grad) for parameter in model.parameters()}
     return possible and batch > 1 and operations >= WORTH_OPERATIONS and kinds == {(np.dtype(np.float32), True)}

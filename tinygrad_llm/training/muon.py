@@ -12,7 +12,7 @@ from typing import Any
 
 from tinygrad_llm.backend import Array
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.kernels.threads import share_out
+from tinygrad_llm.kernels.threads import parallel_for
 from tinygrad_llm.nn.module import Module
 from tinygrad_llm.training.adamw import AdamW
 from tinygrad_llm.training.newton_schulz import orthogonalize, orthogonalize_in_place
@@ -137,4 +137,4 @@ def muon_in_place(pieces: list[Piece], *, scale, lr, momentum, nesterov, weight_
             w -= u
 
     if pieces:
-        share_out(fast, len(pieces), one_blas_thread_each=True)
+        parallel_for(fast, len(pieces), one_blas_thread_each=True)

@@ -31,7 +31,7 @@ from tinygrad_llm.autograd import Tensor
 from tinygrad_llm.autograd.modes import mode
 from tinygrad_llm.backend import Array, array_module, device_of, to_device, to_numpy
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.kernels.threads import SMALL_BYTES, share_out
+from tinygrad_llm.kernels.threads import SMALL_BYTES, parallel_for
 from tinygrad_llm.training.flat import FlatParameters
 from tinygrad_llm.training.gradient_norm import gradient_norm
 from tinygrad_llm.training.parameter_groups import Groups, Parameters, read_groups
@@ -121,7 +121,7 @@ class Optimizer(ABC):
                     part = {name: array[here] for name, array in state.items()}
                     self.update(p[here], g[here] * scale, part, step, group)
 
-            share_out(stretch, p.size, parallel=4 * p.nbytes >= SMALL_BYTES)
+            parallel_for(stretch, p.size, parallel=4 * p.nbytes >= SMALL_BYTES)
 
     # --- what a user calls --------------------------------------------------------------------------------------------
 
@@ -151,7 +151,7 @@ class Optimizer(ABC):
         """
         for group in self.param_groups:
             self.check(group)
-        pieces = [self._pieces(number) for number in range(len(self.param_groups))]
+        pieces = [self.pieces(number) for number in range(len(self.param_groups))]
         norm = abs(scale) * gradient_norm(piece.g for group in pieces for piece in group)
         if not math.isfinite(norm):
             raise InputError(self._not_finite())
@@ -209,7 +209,7 @@ class Optimizer(ABC):
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    def _pieces(self, number: int) -> list[Piece]:
+    def pieces(self, number: int) -> list[Piece]:
         """What there is to update in group `number`: in `plain()` one piece per parameter, else as few as possible."""
         names, start = self._names[number], self.flat.slices[self._names[number][0]].start
         if not mode.fast or not self.is_elementwise(self.param_groups[number]):

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from tinygrad_llm.kernels.threads import SMALL_BYTES, share_out
+from tinygrad_llm.kernels.threads import SMALL_BYTES, parallel_for
 
 
 def sum_of_squares(x):
@@ -45,4 +45,4 @@ def adamw_step(parameters, gradients, first, second, *, step, lr, betas, eps, we
             p *= 1.0 - lr * weight_decay
             p -= g
 
-    share_out(stretch, parameters.size, parallel=4 * parameters.nbytes >= SMALL_BYTES)
+    parallel_for(stretch, parameters.size, parallel=4 * parameters.nbytes >= SMALL_BYTES)
