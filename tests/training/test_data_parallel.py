@@ -13,6 +13,7 @@ from tinygrad_llm import Transformer, TransformerConfig
 from tinygrad_llm.errors import InputError, MachineError
 from tinygrad_llm.kernels.threads import thread_pool
 from tinygrad_llm.nn.lora import lora
+from tinygrad_llm.optim import AdamW
 from tinygrad_llm.training import data_parallel
 from tinygrad_llm.training.data_parallel import DataParallel
 from tinygrad_llm.training.flat import FlatParameters
@@ -82,6 +83,14 @@ def test_shares_add_up_to_the_whole_batch(cores, kind, parallel_on):
     shared_loss, shared_g = together(parallel_on(cores, kind=kind), steps=2)
     assert shared_loss == pytest.approx(loss, rel=1e-6)
     np.testing.assert_allclose(shared_g, g, rtol=1e-4, atol=1e-5 * np.abs(g).max())
+
+
+def test_the_order_and_the_names_in_the_flat_array_are_the_optimizers_own(monkeypatch):
+    monkeypatch.setattr(thread_pool, "cores", 2)
+    model = a_model()
+    expected, _ = alone("gpt2")
+    with DataParallel(model, AdamW(reversed(list(model.parameters()))).flat, BATCH) as parallel:
+        assert together(parallel)[0] == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_same_bits_every_time(parallel_on):

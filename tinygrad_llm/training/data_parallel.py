@@ -50,7 +50,8 @@ class DataParallel:
     """
 
     def __init__(self, model: Transformer, flat: FlatParameters, batch: int, context: int | None = None) -> None:
-        if flat.values.size != model.num_parameters():
+        names = {id(parameter): name for name, parameter in model.named_parameters()}
+        if {id(parameter) for parameter in flat.parameters.values()} != names.keys():
             raise InputError(
                 "DataParallel(model): workers know nothing of frozen parameters and adapters. Train without it."
             )
@@ -58,7 +59,7 @@ class DataParallel:
         self.size = min(thread_pool.cores, batch)
         self.layout = Layout(
             model.config,
-            names=tuple(flat.parameters),
+            names=tuple(names[id(parameter)] for parameter in flat.parameters.values()),
             parameters=flat.values.size,
             batch=batch,
             size=self.size,
@@ -134,7 +135,7 @@ class SharedArrays(NamedTuple):
 class Layout:
     """What lies where in the shared memory: the weights; and per rank its gradients, ids and targets.
 
-    names: of the parameters, in their order in memory. parameters N: how many numbers they hold. batch: the most
+    names: of the model's parameters, in their order in memory. parameters N: how many numbers they hold. batch: the most
     examples. size: how many ranks. context T: tokens of an example.
     """
 
