@@ -35,8 +35,8 @@ Networks
     describe            every part of a model: shape, parameters, arithmetic, memory
 
 Training
-    optim               SGD, AdamW, Muon, schedules of the learning rate, clip_grad_norm_
-    AdamW, Muon         the same, without the detour
+    SGD, AdamW, Muon    the optimizers
+    optim               the same, schedules of the learning rate, clip_grad_norm_
     Tokenizer           text to token ids and back: byte-level BPE
     Batches             token ids to inputs and targets
     training            the trainer, its settings, run folders with checkpoints
@@ -64,7 +64,7 @@ from tinygrad_llm.version import __version__
 # What is offered, by the module that it comes from; "" stands for whole modules. A name is imported at its first use,
 # so that `import tinygrad_llm` is quick. Editors and type checkers read the same list in `__init__.pyi`.
 _NAMES = {
-    "": "generation hub nn training",
+    "": "generation hub nn optim training",
     "autograd": "ops",
     "autograd.creation": "arange eye full full_like linspace ones ones_like rand randint randn tensor zeros zeros_like",
     "autograd.functional": "grad gradients hessian hvp jacobian jvp value_and_grad vjp",
@@ -88,7 +88,9 @@ _NAMES = {
     "pictures.description": "describe",
     "text.batches": "Batches",
     "text.tokenizer": "Tokenizer",
-    "training.optimizers": "AdamW Muon",
+    "training.adamw": "AdamW",
+    "training.muon": "Muon",
+    "training.sgd": "SGD",
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 

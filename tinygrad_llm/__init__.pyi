@@ -3,6 +3,7 @@
 from tinygrad_llm import generation as generation
 from tinygrad_llm import hub as hub
 from tinygrad_llm import nn as nn
+from tinygrad_llm import optim as optim
 from tinygrad_llm import training as training
 from tinygrad_llm.autograd import ops as ops
 from tinygrad_llm.autograd.creation import arange as arange
@@ -53,8 +54,9 @@ from tinygrad_llm.nn.transformer import Transformer as Transformer
 from tinygrad_llm.pictures.description import describe as describe
 from tinygrad_llm.text.batches import Batches as Batches
 from tinygrad_llm.text.tokenizer import Tokenizer as Tokenizer
-from tinygrad_llm.training.optimizers import AdamW as AdamW
-from tinygrad_llm.training.optimizers import Muon as Muon
+from tinygrad_llm.training.adamw import AdamW as AdamW
+from tinygrad_llm.training.muon import Muon as Muon
+from tinygrad_llm.training.sgd import SGD as SGD
 from tinygrad_llm.version import __version__ as __version__
 
 __all__: list[str]
