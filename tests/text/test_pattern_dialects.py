@@ -60,6 +60,9 @@ def test_known_patterns_mean_the_same_in_both_dialects(pattern):
         ("[a", "not closed"),
         (r"\Ga", r"uses \\G"),
         ("(?~ab)", "not supported"),
+        ("(?R)", "not supported"),
+        (r"(?<x>a)\g<x>", "not supported"),
+        ("(?e)a", "not supported"),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_name(pattern, sentence):
