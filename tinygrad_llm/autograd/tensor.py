@@ -228,6 +228,17 @@ class Tensor(ArrayMethods):
     def __add__(self, other: Any) -> Tensor:
         return ops.add(self, other)
 
+    def _in_place(self, other: Any) -> Any:
+        """`w -= x` would give the name w to a new tensor and leave a parameter w as it was: an error for those."""
+        if self.requires_grad and self.node is None:
+            raise InputError(
+                "+=, -=, *= and /= make a new tensor and leave a tensor that requires gradients as it was: write "
+                "w.data -= lr * w.grad.data, or use an optimizer such as tg.optim.SGD."
+            )
+        return NotImplemented  # and Python computes w = w - x
+
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = _in_place
+
     def __radd__(self, other: Any) -> Tensor:
         return ops.add(other, self)
 

@@ -23,6 +23,7 @@ from tinygrad_llm.errors import InputError
 from tinygrad_llm.kernels import cpu
 from tinygrad_llm.nn.checks import check_attention
 from tinygrad_llm.nn.losses import mse_loss, nll_loss  # noqa: F401  (offered here, with the other formulas)
+from tinygrad_llm.other_names import of_module
 
 # What a model is written with and `autograd.ops` defines.
 embedding, softmax, log_softmax, sigmoid = ops.embedding, ops.softmax, ops.log_softmax, ops.sigmoid
@@ -253,3 +254,6 @@ def dropped(x, draws, *, p):
     """
     keep = draws >= round(p * 65_536)
     return x * (keep.astype(x.dtype) * (1.0 / (1.0 - p)))
+
+
+__getattr__ = of_module("nn.functional")
