@@ -121,8 +121,8 @@ def value_and_grad(fn: Callable[..., Tensor], argnums: int | Sequence[int] = 0) 
     """The function that computes (fn, ∇fn) at once. See `grad`."""
     if not callable(fn):
         raise InputError(
-            f"grad: fn must be a function, it was a {type(fn).__name__}. For the gradients of a result, such as a loss, "
-            "write tg.gradients(result, tensors)."
+            f"grad: fn must be a function, it was a {type(fn).__name__}. For the gradients of a result write "
+            "tg.gradients(result, tensors)."
         )
 
     def both(*args: Any, **options: Any) -> tuple[Tensor, Any]:
