@@ -116,7 +116,8 @@ def train(
         check_may_change(options_given(command))
         trainer, corpus = resumed_run(console, folder, texts or [], training, device)
     else:
-        config = KINDS[model](**{**{name: getattr(SHAPE, name) for name in NETWORK_HELP}, **sizes})
+        usual = {name: getattr(SHAPE, name) for name in NETWORK_HELP if name not in SHAPE.following}
+        config = KINDS[model](**usual | sizes)
         settings = TRAINING.with_(**training)
         trainer, corpus = new_run(console, folder, texts or [], config, settings, pattern, device, overwrite)
     follow(console, trainer, corpus)
