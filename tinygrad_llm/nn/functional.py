@@ -21,7 +21,7 @@ from tinygrad_llm.autograd import Tensor, fused, ops, raw
 from tinygrad_llm.backend import Array, array_module
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.kernels import cpu
-from tinygrad_llm.nn.checks import check_attention
+from tinygrad_llm.nn.checks import as_classes, check_attention
 from tinygrad_llm.nn.losses import mse_loss, nll_loss  # noqa: F401  (offered here, with the other formulas)
 
 # What a model is written with and `autograd.ops` defines.
@@ -192,6 +192,7 @@ def cross_entropy(logits: Tensor, targets: Array, reduction: str = "mean") -> Te
     logits: (..., V), targets: (...) integers; a negative target means "nothing to predict here".
     reduction: "mean" over the targets that count, "sum", or "none" for one loss per token.
     """
+    targets = as_classes(targets, logits)
     losses = token_losses(logits, targets)
     return losses if reduction == "none" else reduce_losses(losses.sum(), targets, reduction)
 
