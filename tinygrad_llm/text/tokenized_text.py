@@ -5,6 +5,8 @@ Used by: `Tokenizer.tokens`.
 
 from collections.abc import Iterable, Sequence
 
+from tinygrad_llm.drawing.views import shown_by
+
 
 class TokenizedText(list[bytes]):
     """The tokens of a text, in their order: a list of bytes that shows itself with colours in a notebook.
@@ -16,7 +18,4 @@ class TokenizedText(list[bytes]):
         super().__init__(tokens)
         self.ids = list(ids)
 
-    def _repr_html_(self) -> str:
-        from tinygrad_llm.pictures.tokens import tokens_html  # here: text/ draws nothing by itself
-
-        return tokens_html(self, self.ids)
+    _repr_html_ = shown_by("tinygrad_llm.pictures.tokens")

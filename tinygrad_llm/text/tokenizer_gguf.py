@@ -106,8 +106,10 @@ def chat_template_from_gguf(metadata: Mapping[str, Any]) -> ChatTemplate | None:
     if source is None:
         return None
     read = _Metadata(metadata)
-    names = [read.tokens[i] if i is not None else None for i in (read.token_id("bos"), read.token_id("eos"))]
-    return ChatTemplate(source, *names)
+    ids = {use: read.token_id(use) for use in ("bos", "eos", "padding", "unknown")}
+    names = {use: read.tokens[i] for use, i in ids.items() if i is not None}
+    special = {f"{short}_token": names[use] for use, short in (("padding", "pad"), ("unknown", "unk")) if use in names}
+    return ChatTemplate(source, names.get("bos"), names.get("eos"), special, "the chat template in the GGUF file")
 
 
 class _Metadata:
