@@ -60,11 +60,6 @@ PATTERNS = {"gpt2": GPT2, "gpt4": GPT4}
 # No match of these depends on more than the character behind it: see `encode_stream`.
 KNOWN = frozenset([GPT2, GPT4, QWEN2, GPT4O, TEKKEN, ONE_DIGIT, DIGITS])
 
-
-PATIENCE = 5.0  # seconds that a pattern which is not known may take for a text,
-PATIENCE_PER_CHARACTER = 2e-5  # and for each of its characters: a hundred times what the known ones take
-
-
 PATIENCE = 5.0  # seconds that a pattern which is not known may take for a text,
 PATIENCE_PER_CHARACTER = 2e-5  # and for each of its characters: a hundred times what the known ones take
 

@@ -36,12 +36,12 @@ from tinygrad_llm.text.encode_stream import EncodeStream
 from tinygrad_llm.text.patterns import KNOWN, Splitter, named_pattern
 from tinygrad_llm.text.spelling import SPACE_SIGN, ByteLevelSpelling, SentencePieceSpelling, Spelling
 from tinygrad_llm.text.tokenized_text import TokenizedText
-from tinygrad_llm.text.tokenizer_config import TokenizerConfig
+from tinygrad_llm.text.tokenizer_config import END_OF_TEXT, TokenizerConfig
 
 BYTES = 256
 BLOCK = 1 << 18  # characters of a long text that are encoded at a time
 # Where a file does not say which token it is: the usual names, the most usual first.
-END_OF_TEXT_NAMES = ("<|endoftext|>", "<|end_of_text|>", "<eos>", "</s>", "<|im_end|>")
+END_OF_TEXT_NAMES = (END_OF_TEXT, "<|end_of_text|>", "<eos>", "</s>", "<|im_end|>")
 END_OF_TURN_NAMES = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>")
 
 
@@ -74,7 +74,7 @@ class Tokenizer(SaysOtherNames):
         text: str | Iterable[str],
         vocab_size: int,
         pattern: str = "gpt4",
-        special_tokens: Sequence[str] | Mapping[str, int] = ("<|endoftext|>",),
+        special_tokens: Sequence[str] | Mapping[str, int] = (END_OF_TEXT,),
         *,
         at_most: bool = False,
     ) -> "Tokenizer":
