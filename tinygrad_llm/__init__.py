@@ -39,6 +39,7 @@ Training
     optim               the same, schedules of the learning rate, clip_grad_norm_
     Tokenizer           text to token ids and back: byte-level BPE
     Batches             token ids to inputs and targets
+    train               trains a model on token ids in one call; returns the history of its losses
     training            the trainer, its settings, run folders with checkpoints
 
 Models and text
@@ -91,6 +92,7 @@ _NAMES = {
     "training.adamw": "AdamW",
     "training.muon": "Muon",
     "training.sgd": "SGD",
+    "training.train": "train",
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 

@@ -25,6 +25,8 @@ from tinygrad_llm.cli.display import LineDisplay
 from tinygrad_llm.cli.main import app, main
 from tinygrad_llm.text.corpus import Document, read_texts
 from tinygrad_llm.text.tokenizer import Tokenizer
+from tinygrad_llm.training.evaluation import token_lengths
+from tinygrad_llm.training.history import History
 from tinygrad_llm.training.run_folder import RunFolder
 
 SENTENCES = (
@@ -197,7 +199,7 @@ def test_each_text_ends_with_the_token_that_ends_a_text():
     tokenizer = Tokenizer.train(TEXT, 300)
     tokens = train_module.token_stream([Document("a", "one"), Document("b", "two")], tokenizer)
     assert tokenizer.decode(tokens) == "one<|endoftext|>two<|endoftext|>"
-    lengths = train_module.token_lengths(tokenizer)
+    lengths = token_lengths(tokenizer)
     assert lengths[tokens].sum() == len("onetwo") and lengths.shape == (300,)
     only_bytes = Tokenizer.train("", 256)
     assert (
@@ -309,7 +311,7 @@ def test_a_resumed_run_that_was_finished_is_finished(sea):
 
 def test_a_resumed_run_knows_what_was_before(sea):
     shown = LineDisplay(Console(file=io.StringIO()))
-    for event in train_module.recorded_events(RunFolder(sea)):
+    for event in History.of_run(RunFolder(sea)).events:
         shown.readings.take(event)
     losses = [line["loss"] for line in metrics(sea) if line["event"] == "step"]
     assert shown.readings.losses == losses and shown.readings.step == 8 and shown.readings.evaluated.step == 8

@@ -35,7 +35,7 @@ def tokenizer_of(*pattern, **fields):
 
 
 EVERY = {
-    **{name: tokenizer_of(getattr(patterns, name)) for name in ("GPT2", "GPT4", "QWEN2", "GPT4O", "TEKKEN")},
+    **{name: tokenizer_of(getattr(patterns, name)) for name in ("GPT2", "GPT4", "CL100K", "QWEN2", "GPT4O", "TEKKEN")},
     "two patterns": tokenizer_of(patterns.ONE_DIGIT, patterns.GPT2),
     "digits": tokenizer_of(patterns.DIGITS, patterns.GPT2),
     "NFC": tokenizer_of(patterns.GPT4, normalization="NFC"),

@@ -71,6 +71,10 @@ class Tensor(ArrayMethods):
         return Size(self.data.size)
 
     @property
+    def nbytes(self) -> int:
+        return self.data.nbytes
+
+    @property
     def dtype(self) -> np.dtype:
         return self.data.dtype
 
@@ -340,7 +344,7 @@ class Tensor(ArrayMethods):
     def __array__(self, *args: Any, **options: Any) -> NoReturn:
         raise TypeError(
             "this Tensor would have to become a NumPy array here, and lose its history. For plain values "
-            "say tensor.numpy(); to join tensors say ops.stack(...) or ops.concatenate(...)."
+            "say tensor.numpy(); to join tensors say tg.ops.stack(...) or tg.ops.concatenate(...)."
         )
 
 

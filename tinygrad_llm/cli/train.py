@@ -45,7 +45,9 @@ from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.text.batches import ValidationWindows, validation_windows
 from tinygrad_llm.text.corpus import Corpus, Document, read_texts, shakespeare
 from tinygrad_llm.text.tokenizer import Tokenizer, split_at_names
-from tinygrad_llm.training.events import Evaluated, Finished, Stepped
+from tinygrad_llm.training.evaluation import token_lengths
+from tinygrad_llm.training.events import Evaluated, Finished
+from tinygrad_llm.training.history import History
 from tinygrad_llm.training.plan import gigabytes, make_plan
 from tinygrad_llm.training.run_folder import RunFolder, check_free
 from tinygrad_llm.training.settings import TrainingSettings
@@ -82,7 +84,6 @@ OPENING = 40  # characters at most that the proposed commands take from the user
 TEMPERATURE = 0.8
 
 KINDS = {"gpt2": TransformerConfig.gpt2, "llama": TransformerConfig.llama}
-EVENTS = {"step": Stepped, "evaluation": Evaluated}  # the lines of metrics.jsonl
 CHECKPOINTS_AT_ONCE = 3  # the two that are kept, and one that is being written
 MAY_CHANGE_ON_RESUME = {"texts", "out", "resume", "steps", "minutes", "device"}
 EXIT_INTERRUPTED = 130  # 128 + the number of the signal SIGINT, as shells count
@@ -115,7 +116,8 @@ def train(
         check_may_change(options_given(command))
         trainer, corpus = resumed_run(console, folder, texts or [], training, device)
     else:
-        config = KINDS[model](**{**{name: getattr(SHAPE, name) for name in NETWORK_HELP}, **sizes})
+        usual = {name: getattr(SHAPE, name) for name in NETWORK_HELP if name not in SHAPE.following}
+        config = KINDS[model](**usual | sizes)
         settings = TRAINING.with_(**training)
         at_most = "vocab_size" not in sizes
         trainer, corpus = new_run(console, folder, texts or [], config, settings, pattern, at_most, device, overwrite)
@@ -276,12 +278,6 @@ def token_stream(documents: Iterable[Document], tokenizer: Tokenizer) -> np.ndar
     return np.concatenate(pieces, dtype=np.int32)
 
 
-def token_lengths(tokenizer: Tokenizer) -> np.ndarray:
-    """How many bytes of text each id stands for, (V,); a special token stands for none."""
-    special = set(tokenizer.special_tokens.values())
-    return np.array([0 if i in special else len(tokenizer.token_bytes(i)) for i in range(tokenizer.vocab_size)])
-
-
 # --- Following the training -----------------------------------------------------------------------------------------
 
 
@@ -295,9 +291,10 @@ class Prompts(NamedTuple):
 
 def follow(console: Console, trainer: Trainer, corpus: Corpus) -> None:
     """Train to the end, or to Ctrl-C; show it, and leave the learning curve and a page of text in the folder."""
-    run = trainer.run_folder
+    run, validation = trainer.run_folder, trainer.validation
+    assert run is not None and validation is not None, "the command line trains in a folder"
     model = LanguageModel(trainer.model, run.load_tokenizer(), begin_token=run.settings.begin_token)
-    bytes_per_token = max(1.0, trainer.validation.target_bytes / trainer.validation.targets.size)
+    bytes_per_token = max(1.0, validation.target_bytes / validation.targets.size)
     proposed = prompts(run, corpus)
     prompt = proposed.sample
     if len(model.tokenizer.encode(prompt)) > run.config.context:
@@ -307,7 +304,7 @@ def follow(console: Console, trainer: Trainer, corpus: Corpus) -> None:
         return model.generate(prompt, round(size / bytes_per_token), temperature=TEMPERATURE, seed=seed)
 
     display = training_display(console)
-    for earlier in recorded_events(run):
+    for earlier in History.of_run(run).events:
         display.readings.take(earlier)
     try:
         with display:
@@ -340,11 +337,6 @@ def prompts(run: RunFolder, corpus: Corpus) -> Prompts:
     return Prompts(sample="", write=opening, ask=opening)
 
 
-def recorded_events(run: RunFolder) -> list[Stepped | Evaluated]:
-    """What metrics.jsonl says: everything up to now, before an interruption too."""
-    return [EVENTS[line["event"]](**{name: line[name] for name in line if name != "event"}) for line in run.metrics()]
-
-
 def draw_learning_curve(run: RunFolder, finished: Finished) -> None:
     """Write loss.png."""
     # Here, because matplotlib takes half a second to load and `tinygrad-llm --help` shall be quick.
@@ -356,7 +348,7 @@ def draw_learning_curve(run: RunFolder, finished: Finished) -> None:
         f"{config.context}, {config.vocab_size:,} tokens in the vocabulary; trained in {clock(finished.elapsed)}"
     )
     figure = learning_curve(
-        recorded_events(run), f"Learning curve of {run.path.resolve().name}", subtitle, config.vocab_size
+        History.of_run(run).events, f"Learning curve of {run.path.resolve().name}", subtitle, config.vocab_size
     )
     save_picture(figure, run.path / "loss.png")
 

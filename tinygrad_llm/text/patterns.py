@@ -35,6 +35,10 @@ GPT4 = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
+# As GPT-4's, but white space at the end of the text stays one piece, with its line ends. Source: cl100k_base of tiktoken
+# since 0.6; tokenizer.json files of the same vocabulary have the pattern above.
+CL100K = GPT4.replace(r"|\s*[\r\n]+", r"|\s++\Z|\s*[\r\n]+")
+
 # As GPT-4's, but every digit alone. Source: tokenizer.json of Qwen 2.
 QWEN2 = GPT4.replace(r"\p{N}{1,3}", r"\p{N}")
 
@@ -55,10 +59,10 @@ TEKKEN = GPT4O.replace(_CONTRACTION, "").replace(r"\p{N}{1,3}", r"\p{N}")
 ONE_DIGIT = r"\p{N}"
 DIGITS = r"\p{N}+"
 
-PATTERNS = {"gpt2": GPT2, "gpt4": GPT4}
+PATTERNS = {"gpt2": GPT2, "gpt4": GPT4, "gpt4o": GPT4O}
 
 # No match of these depends on more than the character behind it: see `encode_stream`.
-KNOWN = frozenset([GPT2, GPT4, QWEN2, GPT4O, TEKKEN, ONE_DIGIT, DIGITS])
+KNOWN = frozenset([GPT2, GPT4, CL100K, QWEN2, GPT4O, TEKKEN, ONE_DIGIT, DIGITS])
 
 PATIENCE = 5.0  # seconds that a pattern which is not known may take for a text,
 PATIENCE_PER_CHARACTER = 2e-5  # and for each of its characters: a hundred times what the known ones take

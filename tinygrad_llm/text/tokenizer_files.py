@@ -20,7 +20,7 @@ from pathlib import Path
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.files import read_text
 from tinygrad_llm.text.fast_bpe import implied_merges
-from tinygrad_llm.text.patterns import GPT2, GPT4, GPT4O
+from tinygrad_llm.text.patterns import CL100K, GPT2, GPT4O
 from tinygrad_llm.text.tokenizer_config import END_OF_TEXT, TokenizerConfig, check_config
 from tinygrad_llm.text.tokenizer_json import from_visible, parsed_object, tokens_and_merges
 
@@ -30,7 +30,7 @@ KNOWN_RANKS: dict[str, tuple[str, dict[str, int]]] = {
     "gpt2": (GPT2, {END_OF_TEXT: 50256}),
     "r50k_base": (GPT2, {END_OF_TEXT: 50256}),
     "p50k_base": (GPT2, {END_OF_TEXT: 50256}),
-    "cl100k_base": (GPT4, {END_OF_TEXT: 100257, **PIECES}),
+    "cl100k_base": (CL100K, {END_OF_TEXT: 100257, **PIECES}),
     "o200k_base": (GPT4O, {END_OF_TEXT: 199999, "<|endofprompt|>": 200018}),
 }
 
