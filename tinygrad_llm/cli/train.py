@@ -102,7 +102,7 @@ def train(
     device: DeviceOption = "cpu",
     model: Annotated[KindOfModel, option("The kind of network.", NETWORK)] = MODEL,
     sizes: Annotated[dict[str, Any], OptionsOf(SHAPE, panel=NETWORK, help=NETWORK_HELP)],
-    pattern: Annotated[str, option("How text is split: gpt2, gpt4 or a regular expression.", NETWORK)] = PATTERN,
+    pattern: Annotated[str, option("How text is split: gpt2, gpt4, gpt4o or a regular expression.", NETWORK)] = PATTERN,
     training: Annotated[dict[str, Any], OptionsOf(TRAINING)],
 ) -> None:
     """Train a language model on TEXT, and watch it learn to write.
