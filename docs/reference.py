@@ -21,6 +21,7 @@ import pdoc
 import pdoc.render
 
 import tinygrad_llm
+from tinygrad_llm.autograd.primitive import Fused, Primitive
 
 HERE = Path(__file__).parent
 LEFT_OUT = (
@@ -58,7 +59,8 @@ def block_to_markdown(block: str) -> str:
     if block.startswith("    ") or not ARGUMENT.match(block):
         return re.sub(r"^(\d+)\. ", r"\1\\. ", block, flags=re.M)  # a number at the start of a line makes no list
     pieces = ARGUMENT.split(" ".join(line.strip() for line in block.splitlines()))
-    return "\n".join(f"- **{name}**: {text.strip()}" for name, text in zip(pieces[1::2], pieces[2::2], strict=True))
+    names = [name.replace("*", r"\*") for name in pieces[1::2]]
+    return "\n".join(f"- **{name}**: {text.strip()}" for name, text in zip(names, pieces[2::2], strict=True))
 
 
 class Shown:
@@ -80,6 +82,14 @@ def resolve_named_tuples(module: str) -> None:
                     cls.__new__.__annotations__[name] = Shown(annotation.__forward_arg__)
 
 
+def show_ops_as_functions(module: str) -> None:
+    """Put the function that an op is written as in its place, so that its arguments and its docstring are shown."""
+    namespace = vars(importlib.import_module(module))
+    for name, op in list(namespace.items()):
+        if isinstance(op, Primitive | Fused):
+            namespace[name] = op.__wrapped__
+
+
 def main() -> None:
     """Write the pages."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "reference"
@@ -87,6 +97,8 @@ def main() -> None:
     names = [name for name in names if name.split(".")[1] not in LEFT_OUT]
     for name in names:
         resolve_named_tuples(name)
+    for name in names:
+        show_ops_as_functions(name)
     beside = [name for name in names if name.count(".") == 1 and name.split(".")[1] not in tinygrad_llm.__all__]
     pdoc.render.configure(
         docformat="markdown", footer_text=f"tinygrad_llm {tinygrad_llm.__version__}", template_directory=HERE
