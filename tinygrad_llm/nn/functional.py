@@ -258,3 +258,13 @@ def dropped(x, draws, *, p):
 
 
 __getattr__ = of_module("nn.functional")
+__all__ = [
+    *("linear", "embedding", "dropout", "layer_norm", "rms_norm"),
+    *("relu", "relu_squared", "gelu", "gelu_tanh", "silu", "sigmoid", "softmax", "log_softmax", "swiglu", "geglu_tanh"),
+    *("attention", "causal_attention", "attention_scores", "causal_mask", "masked", "weighted_sum", "apply_rotary"),
+    *("cross_entropy", "linear_cross_entropy", "token_losses", "nll_loss", "mse_loss", "reduce_losses"),
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
