@@ -4,7 +4,7 @@ import numpy as np
 
 import tinygrad_llm as tg
 from tinygrad_llm.hub.architectures import FAMILIES
-from tinygrad_llm.nn.positions import RotaryScaling
+from tinygrad_llm.nn.rotary import RotaryScaling
 
 CONFIGS = {name: family.example for name, family in FAMILIES.items()}
 CONFIGS["llama3"] = CONFIGS["llama"].with_(rotary_scaling=RotaryScaling("llama3", 8.0, original_context=16))

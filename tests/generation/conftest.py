@@ -7,8 +7,8 @@ from tinygrad_llm import Transformer, TransformerConfig
 
 SIZES = {"vocab_size": 50, "layers": 3, "heads": 4, "width": 32}
 GEMMA3 = {  # two layers with a window, and one without
-    "mlp": "geglu",
-    "head_width": 16,
+    "activation": "gelu_tanh",
+    "head_dim": 16,
     "qk_norm": True,
     "post_norms": True,
     "norm_weight_plus_one": True,

@@ -28,7 +28,7 @@ from tinygrad_llm.hub.gguf_config import config_from_gguf, config_to_gguf
 from tinygrad_llm.hub.gguf_model import gguf_network, write_gguf
 from tinygrad_llm.hub.hugging_face import hugging_face_network
 from tinygrad_llm.hub.safetensors import SafetensorsFiles, write_safetensors
-from tinygrad_llm.nn.positions import RotaryScaling, rotary_angles
+from tinygrad_llm.nn.rotary import RotaryScaling, rotary_angles
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "families"
 ANSWERS = json.loads((GOLDEN / "logits.json").read_text())
@@ -60,7 +60,7 @@ def test_from_a_folder_to_a_folder_every_number_keeps_its_bits(name, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config_to_json(network.config)))
     write_safetensors(tmp_path / "model.safetensors", arrays)
     again = hugging_face_network(tmp_path)
-    assert again.config.with_(head_width=network.config.head_width) == network.config
+    assert again.config.with_(head_dim=network.config.head_dim) == network.config
     assert same_bytes(again, network)
 
 
@@ -86,16 +86,16 @@ def test_a_gguf_file_gives_back_config_and_function(name, tmp_path):
     write_gguf(tmp_path / "a.gguf", config_to_gguf(config), network, mapping(config, "gguf"))
     again = gguf_network(GGUFFile(tmp_path / "a.gguf"))
     expected = config.with_(
-        hidden=config.mlp_width,
-        head_width=again.config.head_width,
+        hidden=config.hidden,
+        head_dim=again.config.head_dim,
         kv_heads=again.config.kv_heads,
         qkv_bias=again.config.qkv_bias,
         norm_weight_plus_one=False,
     )
     assert again.config == expected
-    assert (again.config.num_kv_heads, again.config.channels_per_head) == (
-        config.num_kv_heads,
-        config.channels_per_head,
+    assert (again.config.kv_heads, again.config.head_dim) == (
+        config.kv_heads,
+        config.head_dim,
     )
     if config.norm_weight_plus_one:
         assert np.abs(logits(again) - logits(network)).max() < 1e-5
@@ -160,8 +160,8 @@ def test_config_json_gives_back_the_config(name):
     family, again = config_from_json(json.loads(json.dumps(config_to_json(config))), "config.json")
     assert family is family_of(config)
     differs = {key for key, value in config.to_dict().items() if again.to_dict()[key] != value}
-    assert differs <= {"head_width", "kv_heads", "qkv_bias"}  # None where the usual is meant
-    assert (again.channels_per_head, again.num_kv_heads) == (config.channels_per_head, config.num_kv_heads)
+    assert differs <= {"head_dim", "kv_heads", "qkv_bias"}  # None where the usual is meant
+    assert (again.head_dim, again.kv_heads) == (config.head_dim, config.kv_heads)
 
 
 def test_the_older_form_of_the_rotary_settings():
@@ -249,7 +249,7 @@ def test_other_rotary_factors_than_llama_3_s_are_refused(tmp_path):
     ("changes", "message"),
     [
         ({"norm": "layer_norm"}, "Nearest is llama, and it has norm 'layer_norm' in place of 'rms_norm'"),
-        ({"mlp": "gelu"}, "mlp 'gelu' in place of 'swiglu'"),
+        ({"activation": "gelu"}, "activation 'gelu' in place of 'silu'"),
         ({"logit_softcap": 30.0}, "logit_softcap 30.0 in place of None"),
         ({"post_norms": True}, "post_norms True in place of False"),
     ],

@@ -21,9 +21,9 @@ GEMMA3 = tg.TransformerConfig.llama(
     heads=4,
     kv_heads=1,
     width=640,
-    head_width=256,
+    head_dim=256,
     hidden=2048,
-    mlp="geglu",
+    activation="gelu_tanh",
     qk_norm=True,
     post_norms=True,
     window=512,
@@ -32,7 +32,7 @@ GEMMA3 = tg.TransformerConfig.llama(
 SIZES = dict(vocab_size=19, context=12, layers=3, heads=4, width=32)
 KINDS = {
     "gpt2": tg.TransformerConfig.gpt2(**SIZES),
-    "untied": tg.TransformerConfig.llama(**SIZES, kv_heads=2, tied=False, head_width=6),
+    "untied": tg.TransformerConfig.llama(**SIZES, kv_heads=2, tied=False, head_dim=6),
     "windows": tg.TransformerConfig.llama(**SIZES, kv_heads=1, qk_norm=True, window=3, full_attention_every=2),
 }
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 import tinygrad_llm as tg
-from tinygrad_llm.autograd.modes import Watcher, mode, watching
+from tinygrad_llm.autograd.modes import Observer, mode, observing
 from tinygrad_llm.debugging.profile import Profile
 from tinygrad_llm.nn.adapter_file import load_adapters, save_adapters
 from tinygrad_llm.nn.lora import adapters, lora, lora_linear, merge, merged_state
@@ -18,7 +18,9 @@ SIZES = dict(vocab_size=19, context=12, layers=2, heads=4, width=32)
 KINDS = {
     "gpt2": tg.TransformerConfig.gpt2(**SIZES),
     "llama": tg.TransformerConfig.llama(**SIZES, kv_heads=2, tied=False),
-    "gemma": tg.TransformerConfig.llama(**SIZES, mlp="geglu", qk_norm=True, post_norms=True, norm_weight_plus_one=True),
+    "gemma": tg.TransformerConfig.llama(
+        **SIZES, activation="gelu_tanh", qk_norm=True, post_norms=True, norm_weight_plus_one=True
+    ),
 }
 PARTS = {"gpt2": 6, "llama": 7, "gemma": 7}  # Linear layers of a block
 
@@ -113,12 +115,12 @@ def test_only_the_adapters_learn(kind):
 def test_no_gradient_of_a_frozen_matrix_is_ever_made(kind):
     made = []
 
-    class Look(Watcher):
-        def pulled(self, node, out, g, gradients):
+    class Look(Observer):
+        def on_backward(self, node, out, g, gradients):
             made.extend(x for x, gx in zip(node.inputs, gradients, strict=True) if gx is not None)
 
     model = lora(tg.Transformer(KINDS[kind]), rank=2)
-    with watching(Look()):
+    with observing(Look()):
         model.loss(ids(), ids(1)).backward()
     matrices = {id(parameter) for parameter in model.parameters() if parameter.ndim == 2}
     learned = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}

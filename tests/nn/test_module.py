@@ -18,7 +18,7 @@ def test_parameters_have_dotted_names_and_shared_ones_stand_once():
     assert len(names) == len(set(names)) == 2 + 2 * 9
 
     pair = Module()
-    pair.first = Linear(3, 3, np.random.default_rng(0), bias=False)
+    pair.first = Linear(3, 3, bias=False, seed=0)
     pair.second = pair.first
     assert list(pair.named_parameters()) == [("first.weight", pair.first.weight)]
     assert list(pair.parameters()) == [pair.first.weight]
@@ -71,9 +71,8 @@ class Nest(Module):
     """Children in every kind of container."""
 
     def __init__(self):
-        rng = np.random.default_rng(0)
-        self.layers = [Linear(2, 2, rng, bias=False), (Linear(2, 3, rng, bias=True),)]
-        self.heads = {"a": Linear(3, 1, rng, bias=False), "b": [tg.Tensor([1.0], requires_grad=True)]}
+        self.layers = [Linear(2, 2, bias=False, seed=0), (Linear(2, 3, seed=1),)]
+        self.heads = {"a": Linear(3, 1, bias=False, seed=2), "b": [tg.Tensor([1.0], requires_grad=True)]}
         self.shift = np.arange(3)
         self.name = "nest"
 

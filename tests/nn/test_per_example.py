@@ -98,11 +98,12 @@ def test_equal_to_a_loop_over_examples(case):
 @pytest.mark.parametrize("kind", ["gpt", "llama"])
 def test_a_whole_transformer(kind, is_plain):
     styles = {
-        "gpt": {"positions": "learned", "norm": "layer_norm", "mlp": "gelu", "bias": True, "tied": True},
+        "gpt": {"positions": "learned", "norm": "layer_norm", "bias": True, "tied": True},
         "llama": {
             "positions": "rotary",
             "norm": "rms_norm",
-            "mlp": "swiglu",
+            "activation": "silu",
+            "gated": True,
             "bias": False,
             "tied": False,
             "kv_heads": 1,

@@ -8,7 +8,7 @@ import pytest
 
 import tinygrad_llm as tg
 from tinygrad_llm.nn import functional as F
-from tinygrad_llm.nn.positions import RotaryScaling, rotary_angles
+from tinygrad_llm.nn.rotary import RotaryScaling, rotary_angles
 
 GPT2 = dict(vocab_size=19, context=12, layers=2, heads=4, width=32)
 KINDS = {
@@ -17,8 +17,8 @@ KINDS = {
     "gemma": tg.TransformerConfig.llama(
         **GPT2,
         kv_heads=2,
-        mlp="geglu",
-        head_width=8,
+        activation="gelu_tanh",
+        head_dim=8,
         qk_norm=True,
         post_norms=True,
         norm_weight_plus_one=True,
@@ -31,7 +31,7 @@ KINDS = {
         local_rotary_base=100.0,
         rotary_scaling=RotaryScaling("linear", 8.0),
     ),
-    "untied": tg.TransformerConfig.gpt2(**GPT2, tied=False, bias=False, head_width=6),
+    "untied": tg.TransformerConfig.gpt2(**GPT2, tied=False, bias=False, head_dim=6),
 }
 
 
@@ -151,7 +151,7 @@ def test_rotary_attention_depends_on_distances_only():
 
     def attended(start):
         cos, sin = rotary_angles(np.arange(start, start + 6), 8, 10_000.0)
-        return F.attention(F.rotate(q, cos, sin), F.rotate(k, cos, sin), v)
+        return F.attention(F.apply_rotary(q, cos, sin), F.apply_rotary(k, cos, sin), v)
 
     np.testing.assert_allclose(attended(0), attended(1000), rtol=1e-9, atol=1e-12)
 
@@ -206,8 +206,8 @@ def test_a_text_longer_than_the_context_is_refused():
         (dict(layers=0), "layers must be a whole number"),
         (dict(width=2.5), "width must be a whole number"),
         (dict(dropout=1.0), "dropout must be at least 0 and below 1"),
-        (dict(positions="rotary", head_width=5), "head width 5 is odd"),
-        (dict(mlp="relu"), "mlp must be one of"),
+        (dict(positions="rotary", head_dim=5), "head_dim 5 is odd"),
+        (dict(activation="tanh"), "activation must be one of"),
     ],
 )
 def test_impossible_shapes_are_refused(change, message):
@@ -226,7 +226,7 @@ def test_config_round_trip_and_unknown_entries():
 
 def test_without_a_seed_it_is_one_empty_array_to_load_into():
     config = KINDS["gpt2"]
-    drawn, empty = tg.Transformer(config), tg.Transformer(config, seed=None)
+    drawn, empty = tg.Transformer(config), tg.Transformer.empty(config)
     addresses = [parameter.data.ctypes.data for parameter in empty.parameters()]
     sizes = [parameter.data.nbytes for parameter in empty.parameters()]
     assert [b - a for a, b in itertools.pairwise(addresses)] == sizes[:-1]

@@ -1,6 +1,6 @@
 """`tinygrad-llm profile`: where the time of a training step goes, and that of writing, beside what the machine can do.
 
-Comes before: `training.profile`, `generation.profile`. Comes after: the person who wants to know, or to make it faster.
+Builds on: `training.profile`, `generation.profile`. Used by: the person who wants to know, or to make it faster.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from tinygrad_llm.hub.base import Base
 from tinygrad_llm.kernels.peaks import Peaks, measured_peaks
 from tinygrad_llm.kernels.threads import thread_pool
 from tinygrad_llm.nn.config import TransformerConfig
+from tinygrad_llm.nn.describe import num_parameters
 from tinygrad_llm.nn.lora import lora
 from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.optim import AdamW, Muon
 from tinygrad_llm.text.batches import Batches
-from tinygrad_llm.training.plan import parameter_count
 from tinygrad_llm.training.profile import profile_training
 from tinygrad_llm.training.run_folder import RunFolder
 from tinygrad_llm.training.shapes import SHAPES, Shape
@@ -92,8 +92,8 @@ def profile(
         f"{peaks.read / 1e9:,.1f} GB/s and copied at {peaks.copy / 1e9:,.1f} GB/s."
     )
     console.print(
-        "All of it ran in this one process; training shares a batch among several where that pays. A token that is "
-        "written while nobody looks on takes a shorter path through the same formulas (generation/one_token.py)."
+        "All of it ran in this one process; training shares a batch among several where that pays. While nothing is "
+        "measured, generation computes products of the same input as one, so it is a little faster."
     )
     if plot:
         draw(plot, training, peaks, config, windows)
@@ -155,7 +155,7 @@ def draw(path: Path, profiled: Profile, peaks: Peaks, config: TransformerConfig,
 
     whole, tokens = profiled.total(), windows * config.context
     subtitle = (
-        f"{parameter_count(config):,} parameters: {config.layers} layers of width {config.width}, {windows} windows of "
+        f"{num_parameters(config):,} parameters: {config.layers} layers of width {config.width}, {windows} windows of "
         f"{config.context}; {tokens / whole.seconds:,.0f} tokens/s, "
         f"{whole.least_seconds(peaks) / whole.seconds:.0%} of what the machine could do"
     )

@@ -5,7 +5,7 @@
 Everything that can be wrong with what was asked is found before the long work begins, and nothing in a folder is
 touched before all of that has passed. What happens then is `training.trainer`; here it is followed and shown.
 
-Comes before: all of the house. Comes after: the person at the keyboard.
+Builds on: all of the house. Used by: the person at the keyboard.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from tinygrad_llm.hub.assets import SHAKESPEARE, fetch
 from tinygrad_llm.hub.base import Base
 from tinygrad_llm.language_model import LanguageModel
 from tinygrad_llm.nn.config import TransformerConfig
+from tinygrad_llm.nn.describe import num_parameters
 from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.text.batches import ValidationWindows, validation_windows
 from tinygrad_llm.text.corpus import Corpus, Document, read_texts, shakespeare
@@ -47,7 +48,7 @@ from tinygrad_llm.text.tokenizer import Tokenizer
 from tinygrad_llm.training.evaluation import token_lengths
 from tinygrad_llm.training.events import Evaluated, Finished
 from tinygrad_llm.training.history import History
-from tinygrad_llm.training.plan import gigabytes, make_plan, parameter_count
+from tinygrad_llm.training.plan import gigabytes, make_plan
 from tinygrad_llm.training.run_folder import RunFolder, check_free
 from tinygrad_llm.training.settings import TrainingSettings
 from tinygrad_llm.training.trainer import Trainer
@@ -56,7 +57,7 @@ from tinygrad_llm.training.trainer import Trainer
 
 # Chosen by a sweep at equal arithmetic; the validation text is measured whole.
 MODEL: KindOfModel = "llama"
-SHAPE = TransformerConfig(vocab_size=1024, context=128, layers=4, heads=4, width=128, dropout=0.0)
+SIZES = {"vocab_size": 1024, "context": 128, "layers": 4, "heads": 4, "width": 128, "dropout": 0.0}
 TRAINING = TrainingSettings(
     minutes=4.0,
     batch=12,
@@ -100,7 +101,7 @@ def train(
     overwrite: OverwriteOption = False,
     device: DeviceOption = "cpu",
     model: Annotated[KindOfModel, option("The kind of network.", NETWORK)] = MODEL,
-    sizes: Annotated[dict[str, Any], OptionsOf(SHAPE, panel=NETWORK, help=NETWORK_HELP)],
+    sizes: Annotated[dict[str, Any], OptionsOf(TransformerConfig, defaults=SIZES, panel=NETWORK, help=NETWORK_HELP)],
     pattern: Annotated[str, option("How text is split: gpt2, gpt4 or a regular expression.", NETWORK)] = PATTERN,
     training: Annotated[dict[str, Any], OptionsOf(TRAINING)],
 ) -> None:
@@ -115,7 +116,7 @@ def train(
         check_may_change(options_given(command))
         trainer, corpus = resumed_run(console, folder, texts or [], training, device)
     else:
-        config = KINDS[model](**{**{name: getattr(SHAPE, name) for name in NETWORK_HELP}, **sizes})
+        config = KINDS[model](**SIZES | sizes)
         settings = TRAINING.with_(**training)
         trainer, corpus = new_run(console, folder, texts or [], config, settings, pattern, device, overwrite)
     follow(console, trainer, corpus)
@@ -320,7 +321,7 @@ def draw_learning_curve(run: RunFolder, finished: Finished) -> None:
 
     config = run.config
     subtitle = (
-        f"{parameter_count(config):,} parameters: {config.layers} layers of width {config.width}, context "
+        f"{num_parameters(config):,} parameters: {config.layers} layers of width {config.width}, context "
         f"{config.context}, {config.vocab_size:,} tokens in the vocabulary; trained in {clock(finished.elapsed)}"
     )
     figure = learning_curve(

@@ -5,7 +5,7 @@
 What is learned is small (see `nn.lora`), so a laptop can tune a model that it could never have trained. The run folder
 is that of a run like any other: `generate`, `chat`, `export` take it, and `train --resume` goes on with it.
 
-Comes before: `train`, whose parts it is made of, `hub.base`. Comes after: the person who has a text.
+Builds on: `train`, whose parts it is made of, `hub.base`. Used by: the person who has a text.
 """
 
 from __future__ import annotations

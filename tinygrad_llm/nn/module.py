@@ -11,14 +11,16 @@ Builds on: `autograd`. Used by: `layers`, `attention`, `mlp`, `transformer`, and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import numpy as np
 
 from tinygrad_llm.autograd import Tensor
-from tinygrad_llm.autograd.tensor import HookHandle, raw
-from tinygrad_llm.backend import to_device, to_numpy
-from tinygrad_llm.errors import InputError
+from tinygrad_llm.autograd.hooks import HookHandle
+from tinygrad_llm.backend import to_device
+from tinygrad_llm.drawing.views import shown_by
+from tinygrad_llm.nn.module_text import module_text, no_module_attribute
+from tinygrad_llm.nn.state import copy_values
 
 ForwardHook = Callable[["Module", tuple, Any], Any]  # (module, inputs, output) -> the new output, or None
 
@@ -37,6 +39,7 @@ class Module:
     """
 
     forward_hooks: dict[object, ForwardHook] | None = None
+    _repr_html_ = shown_by("tinygrad_llm.pictures.module")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """`forward`, then the forward hooks in the order of their registration."""
@@ -59,6 +62,17 @@ class Module:
         if self.forward_hooks is None:
             self.forward_hooks = {}
         return HookHandle(self.forward_hooks, hook)
+
+    def __repr__(self) -> str:
+        """The tree of modules and parameters, with shapes and counts."""
+        return module_text(self)
+
+    def extra_repr(self) -> str:
+        """What `print` shows in brackets behind the class: the settings that matter. For subclasses to define."""
+        return ""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise no_module_attribute(type(self).__name__, name)
 
     # --- parameters and children --------------------------------------------------------------------------------------
 
@@ -157,22 +171,7 @@ class Module:
 
         Raises InputError, and changes nothing, unless names and shapes agree exactly.
         """
-        parameters = dict(self.named_parameters())
-        missing, extra = sorted(parameters.keys() - state.keys()), sorted(state.keys() - parameters.keys())
-        if missing or extra:
-            raise InputError(
-                f"load_state_dict: the values are not of this kind of model: missing {missing[:3] or 'none'}, "
-                f"not expected {extra[:3] or 'none'}. Build the model from the config that the values were saved with."
-            )
-        values = {name: to_numpy(raw(value)) for name, value in state.items()}
-        for name, parameter in parameters.items():
-            if values[name].shape != parameter.shape:
-                raise InputError(
-                    f"load_state_dict: {name} has the shape {values[name].shape}, the model's is {parameter.shape}. "
-                    "Build the model from the config that the values were saved with."
-                )
-        for name, parameter in parameters.items():
-            parameter.data[...] = to_device(values[name], parameter.device)
+        copy_values(state, dict(self.named_parameters()))
         return self
 
 

@@ -42,7 +42,7 @@ MANY_TOKENS, FEW_PARAMETERS = 1024, 40_000_000  # see `is_worth_it`
 class DataParallel:
     """This process, which has rank 0, and one worker per further core, which together compute a batch's gradients.
 
-    model: all its parameters learn; they are in `flat`, and move into memory that all processes share. batch: the most
+    model: all its parameters learn; they are in `flat`, and move into memory that all processes share. batch: the$
     examples of one call. context: T, tokens of an example; None: as many as the model can look at.
 
     Use it as a context manager, or call `close`; the workers also end when this process does.

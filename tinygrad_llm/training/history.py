@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from tinygrad_llm.drawing.views import shown_by
 from tinygrad_llm.training.events import Evaluated, Event, Stepped
 from tinygrad_llm.training.run_folder import RunFolder
 
@@ -20,9 +21,12 @@ BARS_SHOWN = 40
 class History:
     """The steps and the evaluations of a run; it prints in a few lines.
 
-    steps, evaluations: lists of `Stepped` and `Evaluated`. losses, lrs, gradient_norms: (steps,) arrays, one number per
-    step, the losses in nats per token. evaluation_steps, evaluation_losses: (evaluations,) arrays.
+    In a notebook it is a chart. steps, evaluations: lists of `Stepped` and `Evaluated`. losses, lrs, gradient_norms:
+    (steps,) arrays, one number per step, the losses in nats per token. evaluation_steps, evaluation_losses:
+    (evaluations,) arrays.
     """
+
+    _repr_html_ = shown_by("tinygrad_llm.pictures.history")
 
     def __init__(self, events: Iterable[Event] = ()) -> None:
         self.steps: list[Stepped] = []

@@ -75,14 +75,14 @@ def hide(scores, mask):
         scores[..., -mask.shape[0] :, :] += mask
 
 
-def hide_padding(scores, starts, keys, queries):
+def hide_padding(scores, padding, keys, queries):
     """In place: -inf for what stands before each row's text, except that padding looks at itself.
 
-    scores: (b, h, H/K, s, t). starts: (b,). keys, queries: the positions of s and of t, as slices.
+    scores: (b, h, H/K, s, t). padding: (b,). keys, queries: the positions of s and of t, as slices.
     """
     key = np.arange(keys.start, keys.stop)[:, None]  # (s, 1)
-    padding = (key < starts[:, None, None]) & (key != np.arange(queries.start, queries.stop))  # (b, s, t)
-    np.copyto(scores, -np.inf, where=padding[:, None, None])
+    hidden = (key < padding[:, None, None]) & (key != np.arange(queries.start, queries.stop))  # (b, s, t)
+    np.copyto(scores, -np.inf, where=hidden[:, None, None])
 
 
 def is_ordinary(scores):
@@ -110,12 +110,12 @@ def cap_softly(scores, softcap):
         scores *= softcap
 
 
-def attention_forward(q, k, v, *, scale=None, window=None, softcap=None, starts=None):
+def attention_forward(q, k, v, *, scale=None, window=None, softcap=None, padding=None):
     keep = worth_keeping(k.shape[1], q.shape[-1], softcap)
-    return attend_in_blocks(q, k, v, keep, scale, window, softcap, starts)
+    return attend_in_blocks(q, k, v, keep, scale, window, softcap, padding)
 
 
-def attend_in_blocks(q, k, v, keep, scale, window, softcap, starts):
+def attend_in_blocks(q, k, v, keep, scale, window, softcap, padding):
     """Attention and what its backward pass needs. keep: whether the exponentials are kept for it.
 
     Scores are held as (keys, queries): sums and maxima over keys then run along memory, many queries at a time.
@@ -144,8 +144,8 @@ def attend_in_blocks(q, k, v, keep, scale, window, softcap, starts):
             cap_softly(scores, softcap)  # (b, h, H/K, s, t)
             ordinary = is_ordinary(scores)
             hide(scores, mask)
-            if starts is not None:
-                hide_padding(scores, starts[b], columns, slice(past + rows.start, past + rows.stop))
+            if padding is not None:
+                hide_padding(scores, padding[b], columns, slice(past + rows.start, past + rows.stop))
             shifts[b, h, :, :, rows] = exponentials(scores, ordinary)
             total = np.ones((1, scores.shape[-2]), scores.dtype) @ scores  # (b, h, H/K, 1, t): the sum over keys
             np.divide(transposed(scores) @ v5[b, h, :, columns], transposed(total), out=out5[b, h, :, rows])
@@ -172,21 +172,21 @@ def room_for_weights(q5, plan):
     ]
 
 
-def attention_value(q, k, v, *, scale=None, window=None, softcap=None, starts=None):
+def attention_value(q, k, v, *, scale=None, window=None, softcap=None, padding=None):
     """Without a gradient to come; a single query, as in writing token by token, is spared what blocks cost."""
     if q.shape[1] > 1:
-        return attend_in_blocks(q, k, v, False, scale, window, softcap, starts)[0]
+        return attend_in_blocks(q, k, v, False, scale, window, softcap, padding)[0]
     batch, keys, kv_heads, width = k.shape
     if window is not None and keys > window:
         first = keys - window  # of the keys that the query looks at
-        starts = None if starts is None else starts - first
+        padding = None if padding is None else padding - first
         k, v = k[:, first:], v[:, first:]
     scale = 1.0 / math.sqrt(width) if scale is None else scale
     k5, v5 = k.swapaxes(1, 2)[:, :, None], v.swapaxes(1, 2)[:, :, None]  # (B, K, 1, s, D)
     scores = np.matvec(k5, (q * scale).reshape(batch, kv_heads, -1, width))  # (B, K, H/K, s)
     cap_softly(scores, softcap)
-    if starts is not None:
-        np.copyto(scores, -np.inf, where=np.arange(scores.shape[-1]) < starts[:, None, None, None])
+    if padding is not None:
+        np.copyto(scores, -np.inf, where=np.arange(scores.shape[-1]) < padding[:, None, None, None])
     scores -= scores.max(axis=-1, keepdims=True)
     np.exp(scores, out=scores)
     y = np.vecmat(scores, v5)  # (B, K, H/K, D)
@@ -194,7 +194,7 @@ def attention_value(q, k, v, *, scale=None, window=None, softcap=None, starts=No
     return y.reshape(batch, 1, q.shape[2], v.shape[3])
 
 
-def attention_backward(g, saved, q, k, v, *, scale=None, window=None, softcap=None, starts=None):
+def attention_backward(g, saved, q, k, v, *, scale=None, window=None, softcap=None, padding=None):
     """With e = e^(score - shift) and Σ, its total over the keys, the attention weights are e / Σ.
 
     So dv = (e / Σ)ᵀ g = eᵀ (g / Σ), and likewise for the scores: it is g that is divided, which has fewer numbers.
@@ -224,8 +224,8 @@ def attention_backward(g, saved, q, k, v, *, scale=None, window=None, softcap=No
                     cap_softly(weights, softcap)
                     slope = None if softcap is None else 1.0 - np.square(weights * (1.0 / softcap))  # of the cap
                     hide(weights, mask)
-                    if starts is not None:
-                        hide_padding(weights, starts[b], columns, slice(past + rows.start, past + rows.stop))
+                    if padding is not None:
+                        hide_padding(weights, padding[b], columns, slice(past + rows.start, past + rows.stop))
                     if shifts[b, h, :, :, rows].any():
                         weights -= shifts[b, h, :, :, rows]
                     np.exp(weights, out=weights)
@@ -260,4 +260,4 @@ def worth_threads(q, keys):
     return q.shape[0] * q.shape[1] * q.shape[2] * keys * q.itemsize >= SMALL_BYTES // 8
 
 
-attention = FastPair(attention_forward, attention_backward, attention_value)
+causal_attention = FastPair(attention_forward, attention_backward, attention_value)

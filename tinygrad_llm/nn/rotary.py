@@ -1,25 +1,26 @@
-"""Rotary positions: where a token stands is told to attention by turning its queries and keys.
+"""Rotary positions: queries and keys are turned by angles that depend on where their tokens stand.
 
-Pair i of the channels of a head is a small clock hand that turns by the angle p · base^(-2i/D) at position p. A query
+Pair i of the channels of a head is turned by the angle p · base^(-2i/D) at position p. A query
 at position p and a key at position s, each turned by its own angle, then agree as if only the distance p - s mattered
-(Su et al. 2021, "RoFormer", section 3.2). Nothing is learned.
+(Su et al. 2021, "RoFormer", section 3.2). Nothing is learned. `functional.apply_rotary` does the turning.
 
-Comes before: `functional`, whose `rotate` does the turning. Comes after: `attention`, `transformer`.
-Left out on purpose: tables for a part of the channels, and the scalings YaRN and LongRoPE.
+Used by: `config`, `attention`, `transformer`.
+Left out: angles for a part of the channels, and the scalings YaRN and LongRoPE.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from numbers import Real
+from typing import Any, Literal
 
 import numpy as np
 
 from tinygrad_llm.backend import Array, array_module
 from tinygrad_llm.errors import InputError
 
-FIRST_TABLE = 256  # positions in the table at first; it doubles whenever a longer text comes
+FIRST_TABLE = 256  # positions in the table at first; it doubles whenever a longer text needs it
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,10 @@ class RotaryScaling:
     def __post_init__(self) -> None:
         if self.kind not in ("linear", "llama3"):
             raise InputError(f"rotary_scaling: kind must be 'linear' or 'llama3', it was {self.kind!r}.")
+        for field in fields(self)[1:]:
+            value = getattr(self, field.name)
+            if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+                raise InputError(f"rotary_scaling: {field.name} must be a number, it was {value!r}.")
         if not self.factor > 0:
             raise InputError(f"rotary_scaling: factor must be above 0, it was {self.factor}.")
         if self.kind == "llama3" and not self.high_frequency_factor > self.low_frequency_factor:
@@ -60,54 +65,45 @@ class RotaryScaling:
 
 
 def rotary_angles(
-    positions: Array, width: int, base: float, scaling: RotaryScaling | None = None
+    positions: Array, head_dim: int, base: float, scaling: RotaryScaling | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """cos and sin of p · base^(-2i/D): the angle by which pair i turns at position p (Su et al. 2021, equation 15).
 
-    positions: (T,) integers, width: D -> two arrays (T, D/2), float64; cast them to the dtype of the model.
+    positions: (T,) integers, head_dim: D -> two arrays (T, D/2), float64; cast them to the dtype of the model.
     """
-    frequencies = base ** (-np.arange(0, width, 2) / width)  # (D/2,)
+    frequencies = base ** (-np.arange(0, head_dim, 2) / head_dim)  # (D/2,)
     if scaling is not None:
         frequencies = scaling(frequencies)
     angles = np.asarray(positions)[:, None] * frequencies  # (T, D/2)
     return np.cos(angles), np.sin(angles)
 
 
-class RotaryTable:
-    """The angles of the positions met so far: computed once, for as long a text as there was."""
+class RotaryEmbedding:
+    """The angles of all positions met so far, computed once: `rotary(5)` are cos and sin of positions 0 … 4.
 
-    def __init__(self, width: int, base: float, scaling: RotaryScaling | None = None) -> None:
-        self.width, self.base, self.scaling = width, base, scaling
+    head_dim: D. base, scaling: as in `rotary_angles`.
+    """
+
+    def __init__(self, head_dim: int, base: float = 10_000.0, scaling: RotaryScaling | None = None) -> None:
+        self.head_dim, self.base, self.scaling = head_dim, base, scaling
         self.table: tuple[Array, Array] | None = None  # cos and sin, (positions, D/2) each
 
-    def __call__(self, past: int, length: int, starts: Array | None, like: Array) -> tuple[Array, Array]:
-        """cos and sin of positions past … past + length - 1, (T, D/2) each, of the dtype and on the device of `like`.
+    def __call__(self, end: int, places: Any = None, like: Array = None) -> tuple[Array, Array]:
+        """cos and sin of the positions below `end`, or of those at `places`: (T, D/2) each, as `F.apply_rotary` takes.
 
-        starts: (B,), where the text of each row begins; its positions count from there: (B, T, D/2) each.
+        places: a slice of them, or integers (B, T), of which come (B, T, D/2) each. like: an array with the dtype and
+        on the device that are wanted; None: float32, on the host.
         """
-        cos, sin = self._up_to(past + length, like)
-        if starts is None:
-            return cos[past : past + length], sin[past : past + length]
-        places = row_positions(past, length, starts)  # (B, T)
-        return cos[places], sin[places]
+        cos, sin = self._up_to(end, np.float32(0) if like is None else like)
+        return (cos[:end], sin[:end]) if places is None else (cos[places], sin[places])
 
-    def _up_to(self, positions: int, like: Array) -> tuple[Array, Array]:
-        table = self.table
+    def _up_to(self, end: int, like: Array) -> tuple[Array, Array]:
+        table, xp = self.table, array_module(like)
         rows = FIRST_TABLE
-        if table is not None and type(table[0]) is type(like) and table[0].dtype == like.dtype:
-            if len(table[0]) >= positions:
+        if table is not None and array_module(table[0]) is xp and table[0].dtype == like.dtype:
+            if len(table[0]) >= end:
                 return table
             rows = 2 * len(table[0])
-        cos, sin = rotary_angles(np.arange(max(positions, rows)), self.width, self.base, self.scaling)
-        xp = array_module(like)
+        cos, sin = rotary_angles(np.arange(max(end, rows)), self.head_dim, self.base, self.scaling)
         self.table = xp.asarray(cos, dtype=like.dtype), xp.asarray(sin, dtype=like.dtype)
         return self.table
-
-
-def row_positions(past: int, length: int, starts: Array) -> Array:
-    """The position of every token in its own row: (B, T); 0 for the padding before the row's start.
-
-    starts: (B,), where the text of each row begins.
-    """
-    places = past + array_module(starts).arange(length) - starts[:, None]  # (B, T)
-    return places * (places > 0)
