@@ -39,7 +39,7 @@ Training
     optim               the same, schedules of the learning rate, clip_grad_norm_
     Tokenizer           text to token ids and back: byte-level BPE
     Batches             token ids to inputs and targets
-    train               train a model on token ids in one call; returns the history of the run
+    train               trains a model on token ids in one call; returns the history of its losses
     training            the trainer, its settings, run folders with checkpoints
 
 Models and text

@@ -24,12 +24,13 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.files import atomic_write_bytes, read_text
+from tinygrad_llm.other_names import SaysOtherNames
 from tinygrad_llm.text import bpe, fast_bpe, tokenizer_files, tokenizer_json
 from tinygrad_llm.text.encode_stream import EncodeStream
 from tinygrad_llm.text.patterns import KNOWN, Splitter, named_pattern
@@ -44,7 +45,7 @@ END_OF_TEXT_NAMES = ("<|endoftext|>", "<|end_of_text|>", "<eos>", "</s>", "<|im_
 END_OF_TURN_NAMES = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>")
 
 
-class Tokenizer:
+class Tokenizer(SaysOtherNames):
     """Byte pair encoding with the vocabulary, merges, split patterns and special tokens of `config`.
 
     Made by `Tokenizer.train`, `Tokenizer.load` or `tokenizer_from_gguf`. Every text that UTF-8 can write is
@@ -210,6 +211,12 @@ class Tokenizer:
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes one id stands for. Raises InputError for an id that is not in the vocabulary."""
         return self._bytes_of([token_id])
+
+    def __len__(self) -> int:
+        return self.vocab_size
+
+    def __call__(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("a tokenizer is not called: write tokenizer.encode(text), or tokenizer.encode_batch(texts).")
 
     def __repr__(self) -> str:
         merges, special = len(self.config.merges), list(self.config.special_tokens)

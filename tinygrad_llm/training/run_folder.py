@@ -67,7 +67,7 @@ class RunFolder:
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{self.path / 'config.json'} is damaged ({error!r}). Train again.") from error
 
-    _repr_html_ = shown_by("tinygrad_llm.pictures.run")
+    _repr_html_ = shown_by("tinygrad_llm.pictures.history")
 
     def __repr__(self) -> str:
         config = self.config
