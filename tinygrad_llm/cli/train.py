@@ -1,11 +1,11 @@
-"""`tinygrad-llm train`: from a text to a model that writes, in front of one's eyes.
+"""`tinygrad-llm train`: trains a model on a text and shows its progress.
 
     text -> tokenizer -> plan -> training -> loss.png, samples.txt
 
 Everything that can be wrong with what was asked is found before the long work begins, and nothing in a folder is
 touched before all of that has passed. What happens then is `training.trainer`; here it is followed and shown.
 
-Builds on: all of the house. Used by: the person at the keyboard.
+Builds on: `training.trainer`, `text.corpus`, `display`. Used by: `cli.main`, `cli.tune`.
 """
 
 from __future__ import annotations
