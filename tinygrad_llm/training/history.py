@@ -22,8 +22,9 @@ BARS_SHOWN = 40
 class History:
     """The steps and the evaluations of a run; it prints in a few lines.
 
-    steps, evaluations: lists of `Stepped` and `Evaluated`. losses, lrs, gradient_norms: (steps,) arrays, one number per
-    step, the losses in nats per token. evaluation_steps, evaluation_losses: (evaluations,) arrays.
+    In a notebook it is a chart. steps, evaluations: lists of `Stepped` and `Evaluated`. losses, lrs, gradient_norms:
+    (steps,) arrays, one number per step, the losses in nats per token. evaluation_steps, evaluation_losses:
+    (evaluations,) arrays.
     """
 
     _repr_html_ = shown_by("tinygrad_llm.pictures.history")
@@ -36,7 +37,7 @@ class History:
 
     @classmethod
     def of_run(cls, run: RunFolder) -> History:
-        """What a run folder's metrics.jsonl says. Raises InputError, with the line, for one that is damaged."""
+        """What a run folder's metrics.jsonl says. Raises InputError naming a line that is damaged."""
         history = cls()
         for number, line in enumerate(run.metrics(), start=1):
             try:

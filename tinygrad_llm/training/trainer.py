@@ -6,7 +6,7 @@ evaluations, checkpoints, the log, Ctrl-C. It prints nothing: `run()` yields eve
     for event in Trainer(run, model, tokens, validation).run():
         print(event)
 
-Comes before: `optimizers`, `schedules`, `evaluation`, `checkpoints`. Comes after: the command line.
+Builds on: `adamw`, `muon`, `schedules`, `evaluation`, `checkpoints`. Used by: the command line.
 """
 
 from __future__ import annotations
