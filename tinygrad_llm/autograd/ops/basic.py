@@ -8,8 +8,9 @@ sum g back to each input's shape (`unbroadcast`); ops that move values move g ba
 
 import math
 
+from tinygrad_llm.autograd.fused import fused
 from tinygrad_llm.autograd.ops.composite import composite
-from tinygrad_llm.autograd.primitive import fused, primitive
+from tinygrad_llm.autograd.primitive import primitive
 from tinygrad_llm.autograd.tensor import raw
 from tinygrad_llm.backend import array_module
 from tinygrad_llm.kernels import cpu, segments
