@@ -267,7 +267,20 @@ def second(row, inputs, options):
 # Documented by a formula alone.
 EVIDENT = {"subtract", "divide", "exp", "sqrt", "tanh", "swapaxes", "expand_dims", "concat"}
 NOT_NUMPYS = {
-    *("erf", "logsumexp", "softmax", "log_softmax", "norm", "rsqrt", "relu", "sigmoid", "softplus", "silu", "gelu"),
+    *(
+        "erf",
+        "logsumexp",
+        "softmax",
+        "log_softmax",
+        "norm",
+        "rsqrt",
+        "relu",
+        "sigmoid",
+        "softplus",
+        "silu",
+        "gelu",
+        "gelu_tanh",
+    ),
     *("one_hot", "embedding", "topk", "gather", "scatter_add", "masked_fill"),
 }
 

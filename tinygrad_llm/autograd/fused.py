@@ -36,6 +36,9 @@ class Fused:
         self.__module__ = definition.__module__
         self.input_names, self.most_inputs = input_names(definition)
 
+    def __repr__(self) -> str:
+        return f"<fused op {self.name}>"
+
     def fast_pair(self, array: Array) -> FastPair | None:
         """The fast pair for arrays of this kind, None inside `plain()` or where there is none."""
         return self.pairs.get(array_module(array).__name__) if mode.fast else None

@@ -77,6 +77,9 @@ class Primitive:
         self.__module__ = forward.__module__
         self.input_names, self.most_inputs = input_names(forward)
 
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
     def vjp(self, rule: Callable[..., tuple]) -> Callable[..., tuple]:
         """Decorator: `rule` is the vector-Jacobian product of this op."""
         self.rule = rule

@@ -33,7 +33,8 @@ def per_example_gradients(losses: Tensor, parameters: Tensor | Sequence[Tensor] 
 
     losses: (B,), each computed from its own example alone, in tensors whose first axis is the example (no statistics
     over the batch, and B not folded into another axis). parameters: one, several, or named ones as from
-    `module.parameters()`; the answer has the same form. Uses the graph up, as `backward` does; touches no `.grad`.
+    `dict(module.named_parameters())`; the answer has the same form. Uses the graph up, as `backward` does; touches no
+    `.grad`.
 
     Parameters may go through linear, embedding, layer_norm, rms_norm, matmul, add, subtract, multiply, divide.
     Raises InputError when one goes through another op, or where the first axis is not the example.

@@ -10,8 +10,8 @@ follow one. `activations` adds the nonlinear functions of a model. The other fil
 
 An op that has the name of a NumPy function takes that function's arguments, by position or by name, and returns what
 it returns. These have their names from elsewhere: `erf`, `logsumexp`, `softmax`, `log_softmax` from SciPy; `norm` from
-`numpy.linalg`; `rsqrt`, `relu`, `sigmoid`, `softplus`, `silu`, `gelu`, `one_hot`, `embedding`, `topk`, `gather`,
-`scatter_add`, `masked_fill` from PyTorch, with NumPy's `axis=`. `__all__` lists every public op.
+`numpy.linalg`; `rsqrt`, `relu`, `sigmoid`, `softplus`, `silu`, `gelu`, `gelu_tanh`, `one_hot`, `embedding`, `topk`,
+`gather`, `scatter_add`, `masked_fill` from PyTorch, with NumPy's `axis=`. `__all__` lists every public op.
 
 The examples in the docstrings run as tests. They assume
 
@@ -23,7 +23,7 @@ The examples in the docstrings run as tests. They assume
 from tinygrad_llm.autograd import torch_names
 from tinygrad_llm.autograd.fused import alias
 from tinygrad_llm.autograd.op_table import ops as table
-from tinygrad_llm.autograd.ops.activations import gelu, log_softmax, relu, sigmoid, silu, softmax, softplus
+from tinygrad_llm.autograd.ops.activations import gelu, gelu_tanh, log_softmax, relu, sigmoid, silu, softmax, softplus
 from tinygrad_llm.autograd.ops.basic import (
     add,
     add_at,

@@ -10,6 +10,7 @@ import math
 from tinygrad_llm.autograd.fused import fused
 from tinygrad_llm.autograd.ops.basic import exp, logsumexp, swapaxes, tanh, where
 from tinygrad_llm.autograd.ops.composite import composite
+from tinygrad_llm.autograd.ops.special import erf
 from tinygrad_llm.autograd.primitive import primitive
 from tinygrad_llm.backend import array_module
 from tinygrad_llm.kernels import cpu
@@ -77,11 +78,21 @@ def silu(x):
     return x * sigmoid(x)
 
 
-@fused(cpu=cpu.gelu)
+@composite
 def gelu(x):
-    """GELU in its tanh form: x/2 (1 + tanh(√(2/π) (x + 0.044715 x³))) (Hendrycks & Gimpel 2016, section 2).
+    """x Φ(x), Φ the normal distribution function: x/2 (1 + erf(x/√2)) (Hendrycks & Gimpel 2016, section 2). Any shape.
 
     >>> print(ops.gelu(Tensor([0.0, 1.0])).numpy())
+    [0.     0.8413]
+    """
+    return 0.5 * x * (1.0 + erf(x * math.sqrt(0.5)))
+
+
+@fused(cpu=cpu.gelu_tanh)
+def gelu_tanh(x):
+    """GELU in its tanh form, GPT-2's: x/2 (1 + tanh(√(2/π) (x + 0.044715 x³))) (Hendrycks & Gimpel 2016, section 2).
+
+    >>> print(ops.gelu_tanh(Tensor([0.0, 1.0])).numpy())
     [0.     0.8412]
     """
     return 0.5 * x * (1.0 + tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)))

@@ -2,8 +2,7 @@
 
 Builds on: `primitive`. Used by: every other file of `ops`, `nn.functional`, `Tensor`.
 
-A rule takes the gradient g of the result and returns one gradient per input. Elementwise ops broadcast, so their rules
-sum g back to each input's shape (`unbroadcast`); ops that move values move g back; a sum hands g to every term.
+A rule takes the gradient g of the result and returns one per input, summed back where that was broadcast (`unbroadcast`).
 """
 
 import math

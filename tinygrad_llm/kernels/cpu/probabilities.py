@@ -122,7 +122,7 @@ token_losses = FastPair(cross_entropy_forward, cross_entropy_backward)
 LOGITS_BYTES = 32_000_000  # when only the loss is wanted, logits are made for this much at a time
 
 
-def projected_loss_forward(x, weight, targets):
+def linear_cross_entropy_forward(x, weight, targets):
     """The logits are made once and turned, in place, into their own gradient: softmax - one_hot."""
     rows, wanted = as_rows(x), targets.reshape(-1)
     logits = rows @ weight.T  # (N, V)
@@ -135,7 +135,7 @@ def projected_loss_forward(x, weight, targets):
     return losses.sum(), logits
 
 
-def projected_loss_value(x, weight, targets):
+def linear_cross_entropy_value(x, weight, targets):
     rows, wanted = as_rows(x), targets.reshape(-1)
     losses = np.empty(len(rows), rows.dtype)
     step = max(1, LOGITS_BYTES // (weight.shape[0] * rows.itemsize))
@@ -157,7 +157,7 @@ def losses_and_gradients(logits, targets):
     return (np.log(total) - chosen) * counts
 
 
-def projected_loss_backward(g, d_logits, x, weight, targets, *, wanted=(True, True, False)):
+def linear_cross_entropy_backward(g, d_logits, x, weight, targets, *, wanted=(True, True, False)):
     dx = None
     if wanted[0]:
         dx = d_logits @ weight
@@ -166,4 +166,6 @@ def projected_loss_backward(g, d_logits, x, weight, targets, *, wanted=(True, Tr
     return dx, d_logits.T @ (as_rows(x) * g) if wanted[1] else None, None
 
 
-projected_loss = FastPair(projected_loss_forward, projected_loss_backward, projected_loss_value, takes_wanted=True)
+linear_cross_entropy = FastPair(
+    linear_cross_entropy_forward, linear_cross_entropy_backward, linear_cross_entropy_value, takes_wanted=True
+)
