@@ -2,14 +2,14 @@
 
 Builds on: `primitive`. Used by: every other file of `ops`, `nn.functional`, `Tensor`.
 
-A rule takes the gradient g of the result and returns one gradient per input. Elementwise ops broadcast, so their rules
-sum g back to each input's shape (`unbroadcast`); ops that move values move g back; a sum hands g to every term.
+A rule takes the gradient g of the result and returns one per input, summed back where that was broadcast (`unbroadcast`).
 """
 
 import math
 
+from tinygrad_llm.autograd.fused import fused
 from tinygrad_llm.autograd.ops.composite import composite
-from tinygrad_llm.autograd.primitive import fused, primitive
+from tinygrad_llm.autograd.primitive import primitive
 from tinygrad_llm.autograd.tensor import raw
 from tinygrad_llm.backend import array_module
 from tinygrad_llm.kernels import cpu, segments
