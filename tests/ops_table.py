@@ -41,6 +41,16 @@ def integers(high, *shape):
     return lambda rng: rng.integers(0, high, shape)
 
 
+def inside(*shape):
+    """Values in (-0.9, 0.9)."""
+    return lambda rng: rng.uniform(-0.9, 0.9, shape)
+
+
+def between_whole(*shape):
+    """Values at least 0.1 from every multiple of 0.5."""
+    return lambda rng: rng.integers(-6, 6, shape) * 0.5 + rng.uniform(0.1, 0.4, shape)
+
+
 def booleans(*shape):
     return lambda rng: rng.random(shape) < 0.5
 
@@ -195,6 +205,15 @@ COLD = [[2, 0, 2], [1, 1, 1]]  # places that repeat
 MASK = np.array([[True, False, True], [False, True, True]])
 ANGLES = np.arange(6.0).reshape(3, 2)
 pair = (normal(3, 4), normal(3, 4))
+STACKED = (case(normal(3), normal(3)), case(normal(2, 3), normal(2, 3), normal(2, 3)))
+ROUNDED = (case(between_whole(3, 4), 0.5), case(2.5, nonzero(3)))
+POLAR = (case(nonzero(3), nonzero(3)), case(1.5, nonzero(3)), case(nonzero(3), -1.5))
+
+
+def joined(op):
+    """`op` of a list as a function of its elements."""
+    return lambda *xs: op(xs)
+
 
 TABLE = [
     # elementwise
@@ -222,18 +241,68 @@ TABLE = [
         case(2.0, normal(3)),
         broadcasts=positive,
     ),
+    row("reciprocal", np.reciprocal, case(nonzero(3, 4))),
     row("square", np.square, case(normal(3, 4))),
     row("abs", np.abs, case(nonzero(3, 4))),
     row("sign", np.sign, case(nonzero(3, 4))),
     row("exp", np.exp, case(normal(3, 4)), case(normal())),
     row("expm1", np.expm1, case(normal(3, 4)), case(exactly([1e-9, -1e-9]))),
     row("log", np.log, case(positive(3, 4))),
+    row("log2", np.log2, case(positive(3, 4))),
+    row("log10", np.log10, case(positive(3, 4))),
+    row("exp2", np.exp2, case(normal(3, 4))),
+    row("logaddexp", np.logaddexp, case(*pair), case(normal(3), 2.5), case(2.5, normal(3)), broadcasts=normal),
     row("log1p", np.log1p, case(positive(3, 4)), case(exactly([1e-9, -1e-9]))),
     row("sqrt", np.sqrt, case(positive(3, 4))),
     row("rsqrt", lambda x: 1 / np.sqrt(x), case(positive(3, 4))),
     row("sin", np.sin, case(normal(3, 4))),
     row("cos", np.cos, case(normal(3, 4))),
     row("tanh", np.tanh, case(normal(3, 4))),
+    row("tan", np.tan, case(inside(3, 4))),
+    row("arcsin", np.arcsin, case(inside(3, 4))),
+    row("arccos", np.arccos, case(inside(3, 4))),
+    row("arctan", np.arctan, case(normal(3, 4))),
+    row(
+        "arctan2",
+        np.arctan2,
+        case(nonzero(3), nonzero(3)),
+        case(1.5, nonzero(3)),
+        case(nonzero(3), -1.5),
+        broadcasts=nonzero,
+    ),
+    row(
+        "hypot",
+        np.hypot,
+        case(nonzero(3), nonzero(3)),
+        case(1.5, nonzero(3)),
+        case(nonzero(3), -1.5),
+        broadcasts=nonzero,
+    ),
+    row("sinh", np.sinh, case(normal(3, 4))),
+    row("cosh", np.cosh, case(normal(3, 4))),
+    row("arcsinh", np.arcsinh, case(normal(3, 4))),
+    row("arccosh", lambda x: np.arccosh(x), case(lambda rng: rng.uniform(1.2, 3.0, (3, 4)))),
+    row("arctanh", np.arctanh, case(inside(3, 4))),
+    row("floor", np.floor, case(between_whole(3, 4))),
+    row("ceil", np.ceil, case(between_whole(3, 4))),
+    row("trunc", np.trunc, case(between_whole(3, 4))),
+    row("round", np.round, case(between_whole(3, 4)), case(normal(3, 4), decimals=1)),
+    row("floor_divide", np.floor_divide, *ROUNDED, broadcasts=nonzero),
+    row(
+        "remainder",
+        np.remainder,
+        case(between_whole(3, 4), 0.5),
+        case(2.5, nonzero(3)),
+        case(normal(3), -0.7),
+        broadcasts=nonzero,
+    ),
+    row(
+        "nan_to_num",
+        np.nan_to_num,
+        case(normal(3, 4)),
+        case(exactly([1.5, np.nan, -2.0]), nan=0.5),
+        case(exactly([np.inf, -np.inf, 1.0]), posinf=2.5, neginf=-3.5),
+    ),
     row("erf", lambda x: np.array([math.erf(v) for v in x.flat], x.dtype).reshape(x.shape), case(normal(3, 4))),
     row("maximum", np.maximum, case(distinct(3, 4), 0.25), case(0.25, distinct(3)), broadcasts=normal),
     row("minimum", np.minimum, case(distinct(3, 4), 0.25), case(0.25, distinct(3)), broadcasts=normal),
@@ -261,7 +330,31 @@ TABLE = [
     ),
     *(
         row(name, getattr(np, name), case(integers(3, 9), integers(3, 9)), case(normal(3), 0.1), differentiable=False)
-        for name in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
+        for name in (
+            "equal",
+            "not_equal",
+            "less",
+            "less_equal",
+            "greater",
+            "greater_equal",
+            "logical_and",
+            "logical_or",
+        )
+    ),
+    *(
+        row(name, getattr(np, name), case(exactly([0.0, 1.5, -np.inf, np.nan, np.inf])), differentiable=False)
+        for name in ("isnan", "isinf", "isfinite", "logical_not")
+    ),
+    *(
+        row(
+            name,
+            getattr(np, name),
+            case(booleans(3, 4)),
+            case(exactly([[0.0, 1.0, 2.0], [0.0, 0.0, 0.0], [1.0, 2.0, 3.0]]), axis=1),
+            case(booleans(2, 3, 2), axis=(0, 2), keepdims=True),
+            differentiable=False,
+        )
+        for name in ("any", "all")
     ),
     # activations
     row("relu", lambda x: np.maximum(x, 0), case(nonzero(3, 4))),
@@ -296,6 +389,18 @@ TABLE = [
     ),
     row("permute_dims", np.transpose, case(normal(2, 3, 4), axes=(1, 2, 0))),
     row("swapaxes", np.swapaxes, case(normal(2, 3, 4), axis1=0, axis2=-1)),
+    row(
+        "moveaxis",
+        np.moveaxis,
+        case(normal(2, 3, 4), 0, -1),
+        case(normal(2, 3, 4), (0, 1), (-1, 0)),
+        case(normal(2, 3, 4), source=[2], destination=[0]),
+    ),
+    row("ravel", np.ravel, case(normal(2, 3)), case(normal())),
+    *(
+        row(name, getattr(np, name), case(normal()), case(normal(3)), case(normal(2, 3)), case(normal(2, 1, 3, 2)))
+        for name in ("atleast_1d", "atleast_2d", "atleast_3d")
+    ),
     row("expand_dims", np.expand_dims, case(normal(3, 4), axis=1), case(normal(3, 4), axis=(0, -1))),
     row(
         "squeeze", np.squeeze, case(normal(1, 3, 1)), case(normal(1, 3, 1), axis=-1), case(normal(1, 1, 2), axis=(0, 1))
@@ -317,6 +422,9 @@ TABLE = [
         case(normal(), normal()),
         op=lambda *xs, **options: ops.stack(xs, **options),
     ),
+    row("vstack", joined(np.vstack), *STACKED, op=joined(ops.vstack)),
+    row("hstack", joined(np.hstack), *STACKED, op=joined(ops.hstack)),
+    row("append", np.append, case(normal(2, 3), normal(2)), case(normal(2, 3), normal(1, 3), axis=0)),
     row("split", np.split, case(normal(6, 2), 3), case(normal(2, 7), [2, 5], axis=-1), case(normal(4), [1, 1, 6])),
     # rearrange
     row(
@@ -325,6 +433,15 @@ TABLE = [
         case(normal(2, 3), pad_width=1),
         case(normal(2, 3), pad_width=((0, 1), (2, 0)), constant_values=-1.5),
         case(normal(2, 3), pad_width=(1, 2)),
+    ),
+    row(
+        "diff",
+        lambda x, n=1, axis=-1, **ends: np.diff(x, n, axis, **ends).astype(x.dtype),
+        case(normal(2, 5)),
+        case(normal(4, 3), n=2, axis=0),
+        case(normal(2, 3), n=0),
+        case(normal(2, 3), n=9),
+        case(normal(2, 3), prepend=0.5, append=np.array([[1.5], [2.5]])),
     ),
     row("flip", np.flip, case(normal(2, 3)), case(normal(2, 3), axis=1), case(normal(2, 3, 2), axis=(0, -1))),
     row(
@@ -387,6 +504,13 @@ TABLE = [
         op=ops.prod,
     ),
     row("cumsum", np.cumsum, case(normal(3, 4)), case(normal(3, 4), axis=0), case(normal(2, 3, 2), axis=-2)),
+    row(
+        "cumprod",
+        np.cumprod,
+        case(normal(3, 4)),
+        case(normal(5, 2), axis=0),
+        case(exactly([[2.0, 0.0, 3.0, -1.0, 0.5], [0.0, 1.0, 0.0, 2.0, 3.0]]), axis=-1),
+    ),
     # index
     row(
         "getitem",
@@ -472,7 +596,49 @@ TABLE = [
     # sorting
     row("sort", np.sort, case(distinct(3, 4)), case(distinct(3, 4), axis=0), case(distinct(2, 3), axis=None)),
     row("topk", topk, case(distinct(3, 4), 2), case(distinct(3, 4), 3, axis=0), case(distinct(4), 0)),
+    row(
+        "argsort",
+        np.argsort,
+        case(distinct(3, 4)),
+        case(distinct(3, 4), axis=0),
+        case(distinct(3, 2), axis=None),
+        differentiable=False,
+    ),
+    *(
+        row(
+            name,
+            getattr(np, name),
+            case(distinct(3, 4)),
+            case(distinct(3, 4), axis=0, keepdims=True),
+            differentiable=False,
+        )
+        for name in ("argmax", "argmin")
+    ),
     # linalg
+    row("inner", np.inner, case(normal(3), normal(3)), case(normal(2, 3), normal(4, 2, 3)), case(normal(), normal(3))),
+    row(
+        "dot",
+        np.dot,
+        case(normal(3), normal(3)),
+        case(normal(2, 3), normal(3, 4)),
+        case(normal(2, 4, 3), normal(3)),
+        case(normal(4, 3), normal(2, 3, 2)),
+        case(normal(3), normal(2, 3, 2)),
+        case(normal(2, 3), normal()),
+    ),
+    row(
+        "kron", np.kron, case(normal(2), normal(3)), case(normal(2, 3), normal(3, 2)), case(normal(2, 1, 2), normal(3))
+    ),
+    row(
+        "diagonal",
+        np.diagonal,
+        case(normal(3, 4)),
+        case(normal(4, 3), offset=-1),
+        case(normal(2, 3, 4), 1, 2, 0),
+        case(normal(2, 3), 5),
+    ),
+    row("diag", np.diag, case(normal(3)), case(normal(2), k=-1), case(normal(3, 4), k=1)),
+    row("trace", np.trace, case(normal(3, 4)), case(normal(2, 3, 4), 1, 1, 2)),
     row(
         "matmul",
         np.matmul,

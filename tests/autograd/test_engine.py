@@ -204,14 +204,16 @@ def test_repeated_steps_do_not_grow():
         chain(x, 100).sum().backward()
         x.zero_grad()
 
-    step()
-    gc.collect()
+    for _ in range(5):
+        step()
     tracemalloc.start()
     try:
         step()
+        gc.collect()  # also empties the interpreter's lists of freed objects
         before = tracemalloc.get_traced_memory()[0]
         for _ in range(20):
             step()
+        gc.collect()
         grown = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()

@@ -19,7 +19,8 @@ Used by: `primitive` (takes the fingerprints), `engine` (compares).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import repeat
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -34,12 +35,19 @@ def guard(out: Any, inputs: tuple, arrays: Sequence[Any]) -> list[Any] | None:
 
     arrays: what is inside the inputs. Returns None where there is nothing to compare.
     """
-    if type(out.data) is np.ndarray:
-        if any(out.data is x for x in arrays):
-            out.data = out.data.view()  # an op that returns its input: that array may belong to the user
-        out.data.flags.writeable = False
-    seen = [None if getattr(x, "node", None) else fingerprint(a) for x, a in zip(inputs, arrays, strict=True)]
-    return seen if any(seen) else None
+    value, has_leaf = out.data, False
+    seen: list[Any] = []
+    for x, array in zip(inputs, arrays, strict=True):
+        if array is value:
+            out.data = value = value[...]  # an op that returns its input: that array may belong to the user
+        if type(array) is float or getattr(x, "node", None) is not None:
+            seen.append(None)
+        else:
+            seen.append(fingerprint(array))
+            has_leaf = True
+    if type(value) is np.ndarray:
+        value.flags.writeable = False
+    return seen if has_leaf else None
 
 
 def fingerprint(array: Any) -> bytes | int | None:
@@ -55,23 +63,22 @@ def check_unchanged(tensor: Any, node: Any) -> None:
     """Raise InputError where a value that the rule of `node`, which made `tensor`, reads was changed meanwhile."""
     if tensor.data is not node.value:
         refuse(f"the result of the op '{node.name}', {described(node.value)},")
-    for i, (x, array) in enumerate(zip(node.inputs, node.arrays, strict=True)):
-        now = x.data if hasattr(x, "requires_grad") else array
-        seen = None if node.fingerprints is None else node.fingerprints[i]
+    fingerprints = node.fingerprints or repeat(None)
+    for x, array, seen in zip(node.inputs, node.arrays, fingerprints):  # noqa: B905  (repeat has no end)
+        now = x if x is array else x.data
         if now is not array if seen is None else fingerprint(now) != seen:
-            refuse(f"input {i + 1} of the op '{node.name}', {described(array)},")
+            i = 1 + [y is x for y in node.inputs].index(True)
+            refuse(f"input {i} of the op '{node.name}', {described(array)},")
 
 
-def check_not_freed(node: Any) -> None:
-    """Raise InputError where an earlier backward pass has used the node up."""
-    if node.is_freed:
-        raise InputError(
-            f"backward: the graph behind the op '{node.name}' was already used and freed. "
-            "Compute the loss again, or keep the graph: loss.backward(retain_graph=True)."
-        )
+def refuse_freed(node: Any) -> NoReturn:
+    raise InputError(
+        f"backward: the graph behind the op '{node.name}' was already used and freed. "
+        "Compute the loss again, or keep the graph: loss.backward(retain_graph=True)."
+    )
 
 
-def refuse(what: str) -> None:
+def refuse(what: str) -> NoReturn:
     raise InputError(
         f"backward: {what} was changed in place after it was computed with, so the gradient would be wrong. Change "
         "values (or step the optimizer) after backward(), or make a new tensor: x = x.at(index).set(value)."

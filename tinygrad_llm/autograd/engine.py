@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
-from tinygrad_llm.autograd.changes import check_not_freed, check_unchanged
+from tinygrad_llm.autograd.changes import check_unchanged, refuse_freed
 from tinygrad_llm.autograd.hooks import apply_hooks
 from tinygrad_llm.autograd.modes import mode
 
@@ -39,10 +39,10 @@ def backward_pass(
     Raises InputError where the graph was freed, or a value that it needs was changed in place.
     """
     order = topological_order(roots) if order is None else order
-    total: dict[int, Any] = dict.fromkeys(map(id, order))  # the sum of the gradients that have arrived, by tensor
     for tensor in order:
-        if any(wanted_inputs(tensor, total)):
+        if tensor.node is not None:
             check_unchanged(tensor, tensor.node)  # before any gradient is handed out
+    total: dict[int, Any] = dict.fromkeys(map(id, order))  # the sum of the gradients that have arrived, by tensor
     for root, g in zip(roots, gradients, strict=True):
         add_to(total, root, g)
 
@@ -54,7 +54,8 @@ def backward_pass(
         if tensor.hooks:
             g = apply_hooks(tensor, g)
         yield tensor, g
-        node, wanted = tensor.node, wanted_inputs(tensor, total)
+        node = tensor.node
+        wanted = [] if node is None else [id(x) in total for x in node.inputs]
         if not any(wanted):
             continue
         found = node.op.backward(node, g, tensor, wanted)
@@ -65,11 +66,6 @@ def backward_pass(
                 add_to(total, x, gx)
         if not retain_graph:
             node.free()
-
-
-def wanted_inputs(tensor: Any, total: dict[int, Any]) -> list[bool]:
-    """Of each input that `tensor` was made from, whether a gradient is collected for it; empty for a leaf."""
-    return [] if tensor.node is None else [id(x) in total for x in tensor.node.inputs]
 
 
 def add_to(total: dict[int, Any], x: Any, g: Any) -> None:
@@ -101,6 +97,7 @@ def topological_order(roots: Sequence[Any], stops: Container[int] = ()) -> list[
             seen.add(id(tensor))
             stack.append((tensor, True))
             if tensor.node is not None and id(tensor) not in stops:
-                check_not_freed(tensor.node)
+                if tensor.node.is_freed:
+                    refuse_freed(tensor.node)
                 stack.extend((x, False) for x in reversed(tensor.node.inputs) if getattr(x, "requires_grad", False))
     return order

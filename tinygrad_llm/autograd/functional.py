@@ -21,14 +21,14 @@ Left out on purpose: nested containers of arguments. For the parameters of a mod
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tinygrad_llm.autograd import ops
+from tinygrad_llm.autograd.fused import as_place
 from tinygrad_llm.autograd.modes import mode, recording
-from tinygrad_llm.autograd.subgraph import gradients_at
-from tinygrad_llm.autograd.tensor import Tensor, is_tracked, raw
+from tinygrad_llm.autograd.subgraph import gradients_at, requiring_grad
+from tinygrad_llm.autograd.tensor import Tensor, is_tracked
 from tinygrad_llm.backend import array_module
 from tinygrad_llm.errors import InputError
 
@@ -244,7 +244,8 @@ class Call:
         given = list(args)
         with recording(True):
             for i in positions:
-                given[i] = as_place(args[i], self.wants_history, f"argument {i} of {name_of(fn)}")
+                x = checked(args[i], f"argument {i} of {name_of(fn)}")
+                given[i] = as_place(x, self.wants_history and x.requires_grad)
             self.places = [given[i] for i in positions]
             self.leaves = [x for x in self.places if x.node is None]
             with requiring_grad(self.leaves):
@@ -317,18 +318,6 @@ class Call:
         return answers[0] if self.has_one_output else answers
 
 
-@contextlib.contextmanager
-def requiring_grad(leaves: Sequence[Tensor]) -> Iterator[None]:
-    """Inside, these leaves require gradients."""
-    for x in leaves:
-        x.requires_grad = True
-    try:
-        yield
-    finally:
-        for x in leaves:
-            x.requires_grad = False
-
-
 def has_leaf(outputs: Sequence[Tensor]) -> bool:
     """Whether a leaf that requires a gradient lies behind the outputs."""
     stack, seen = [y for y in outputs if y.requires_grad], set()
@@ -342,16 +331,12 @@ def has_leaf(outputs: Sequence[Tensor]) -> bool:
     return False
 
 
-def as_place(x: Any, with_history: bool, what: str) -> Tensor:
-    """A copy of the argument x: it leads back to x where x has a history that matters, else it is a leaf."""
-    if is_tracked(x) and with_history:
-        return ops.alias(x)
-    leaf = Tensor(raw(x))
-    if leaf.dtype.kind != "f":
-        raise InputError(
-            f"{what} is {leaf.dtype}: only floating-point numbers have derivatives; pass 3.0 instead of 3."
-        )
-    return leaf
+def checked(x: Any, what: str) -> Tensor:
+    """The argument x as a Tensor. Raises InputError unless it is floating-point."""
+    x = x if isinstance(x, Tensor) else Tensor(x)
+    if x.dtype.kind != "f":
+        raise InputError(f"{what} is {x.dtype}: only floating-point numbers have derivatives; pass 3.0 instead of 3.")
+    return x
 
 
 def as_tuple(x: Any) -> tuple:

@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.autograd.fused import through_definition
 from tinygrad_llm.autograd.modes import Observer, mode, no_grad, observing
-from tinygrad_llm.autograd.primitive import Node, Op, recorded, through_definition
+from tinygrad_llm.autograd.primitive import Node, Op, recorded
 from tinygrad_llm.autograd.tensor import Tensor, is_tracked, raw
 from tinygrad_llm.errors import InputError
 
@@ -52,24 +53,31 @@ def checkpoint(fn: Callable[..., Tensor], rng: np.random.Generator | None = None
             out = fn(*(x.detach() if isinstance(x, Tensor) else x for x in inputs), **options)
         if not isinstance(out, Tensor):
             raise InputError(f"checkpoint: {op.name} must return one Tensor, it returned {type(out).__name__}.")
-        everything = (*inputs, *captured.tensors.values())
+        everything = (*inputs, *captured.tensors())
         return recorded(op, out.data, everything, [raw(x) for x in everything], options, (len(inputs), state))
 
     return recomputed
 
 
 class Captured(Observer):
-    """Collects the tensors that require gradients and that an op takes as inputs.
+    """Collects the tensors that require gradients, that an op takes as inputs, and that the function did not make.
 
-    It observes inside `no_grad`, where nothing that is computed requires gradients, and the arguments of the function
-    were detached: so these are tensors that the function captured.
+    It observes inside `no_grad`, and the arguments of the function were detached. So what still requires a gradient is
+    either captured or made by the function itself, where that takes derivatives.
     """
 
     def __init__(self) -> None:
-        self.tensors: dict[int, Tensor] = {}
+        self.met: dict[int, Tensor] = {}
+        self.made: dict[int, Tensor] = {}
 
     def on_forward(self, op: Op, inputs: tuple, options: dict[str, Any], out: Tensor) -> None:
-        self.tensors.update({id(x): x for x in inputs if is_tracked(x)})
+        self.met.update({id(x): x for x in inputs if is_tracked(x)})
+        if out.requires_grad:
+            self.made[id(out)] = out
+
+    def tensors(self) -> list[Tensor]:
+        """Those that require gradients still: the variables of derivatives that the function took do not."""
+        return [x for key, x in self.met.items() if key not in self.made and x.requires_grad]
 
 
 class Recomputed:

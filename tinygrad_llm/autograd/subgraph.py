@@ -5,17 +5,19 @@ Used by: `functional`, and the gradient of a definition in `primitive` and `reco
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+import contextlib
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
-from tinygrad_llm.autograd.engine import backward_pass, topological_order, wanted_inputs
+from tinygrad_llm.autograd.engine import backward_pass, topological_order
 
 
 def leading_to(order: Sequence[Any], ends: Container[int]) -> list[Any]:
     """The part of a topological order through which a gradient must pass to reach the tensors in `ends` (ids)."""
     passing: dict[int, Any] = {}
     for tensor in order:
-        if id(tensor) in ends or any(wanted_inputs(tensor, passing)):
+        inputs = () if tensor.node is None else tensor.node.inputs
+        if id(tensor) in ends or any(id(x) in passing for x in inputs):
             passing[id(tensor)] = tensor
     return list(passing.values())
 
@@ -37,3 +39,19 @@ def gradients_at(
     passed = backward_pass(roots, gradients, order, retain_graph=retain_graph)
     found = {id(x): g for x, g in passed if id(x) in wanted}
     return [found.get(id(x)) for x in ends]
+
+
+@contextlib.contextmanager
+def requiring_grad(leaves: Sequence[Any]) -> Iterator[None]:
+    """Inside, these leaves require gradients.
+
+    The variables of a derivative are such leaves: nobody outside can reach them, so what the derivative returns must
+    not have a history because of them.
+    """
+    for x in leaves:
+        x.requires_grad = True
+    try:
+        yield
+    finally:
+        for x in leaves:
+            x.requires_grad = False

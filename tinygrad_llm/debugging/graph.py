@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.autograd.engine import backward_pass, topological_order
-from tinygrad_llm.autograd.primitive import Fused, Node
+from tinygrad_llm.autograd.fused import Fused
+from tinygrad_llm.autograd.primitive import Node
 from tinygrad_llm.autograd.tensor import Tensor, raw
 from tinygrad_llm.backend import array_module, to_numpy
 from tinygrad_llm.debugging.layout import Layout, Point, layered

@@ -5,8 +5,8 @@
 
 `basic` holds the ops that a training step of a transformer executes; read it first, it is all that is needed to
 follow one. `activations` adds the nonlinear functions of a model. The other files complete the vocabulary by kind:
-`elementwise`, `special`, `shape`, `rearrange`, `reduce`, `index`, `sorting`, `linalg`. `composite` is for ops that are
-made of others.
+`elementwise`, `trigonometric`, `rounding`, `special`, `logic`, `shape`, `rearrange`, `reduce`, `index`, `sorting`,
+`linalg`. `composite` is for ops that are made of others.
 
 An op that has the name of a NumPy function takes that function's arguments, by position or by name, and returns what
 it returns. These have their names from elsewhere: `erf`, `logsumexp`, `softmax`, `log_softmax` from SciPy; `norm` from
@@ -21,6 +21,7 @@ The examples in the docstrings run as tests. They assume
 """
 
 from tinygrad_llm.autograd import torch_names
+from tinygrad_llm.autograd.fused import alias
 from tinygrad_llm.autograd.op_table import ops as table
 from tinygrad_llm.autograd.ops.activations import gelu, gelu_tanh, log_softmax, relu, sigmoid, silu, softmax, softplus
 from tinygrad_llm.autograd.ops.basic import (
@@ -52,35 +53,79 @@ from tinygrad_llm.autograd.ops.device import to_device
 from tinygrad_llm.autograd.ops.elementwise import abs_ as abs
 from tinygrad_llm.autograd.ops.elementwise import (
     clip,
-    cos,
-    equal,
+    exp2,
     expm1,
-    greater,
-    greater_equal,
-    less,
-    less_equal,
     log,
     log1p,
+    log2,
+    log10,
+    logaddexp,
     masked_fill,
     maximum,
     minimum,
+    nan_to_num,
     negative,
-    not_equal,
     power,
+    reciprocal,
     rsqrt,
     sign,
-    sin,
     square,
 )
 from tinygrad_llm.autograd.ops.index import at, gather, one_hot, scatter_add, set_at, take
-from tinygrad_llm.autograd.ops.linalg import einsum, outer, tensordot
-from tinygrad_llm.autograd.ops.rearrange import flip, pad, repeat, roll, tile, tril, triu
-from tinygrad_llm.autograd.ops.reduce import cumsum, norm, prod, std, var
+from tinygrad_llm.autograd.ops.linalg import diag, diagonal, dot, einsum, inner, kron, outer, tensordot, trace
+from tinygrad_llm.autograd.ops.logic import all_ as all
+from tinygrad_llm.autograd.ops.logic import any_ as any
+from tinygrad_llm.autograd.ops.logic import (
+    equal,
+    greater,
+    greater_equal,
+    isfinite,
+    isinf,
+    isnan,
+    less,
+    less_equal,
+    logical_and,
+    logical_not,
+    logical_or,
+    not_equal,
+)
+from tinygrad_llm.autograd.ops.rearrange import diff, flip, pad, repeat, roll, tile, tril, triu
+from tinygrad_llm.autograd.ops.reduce import cumprod, cumsum, norm, prod, std, var
 from tinygrad_llm.autograd.ops.reduce import min_ as min
-from tinygrad_llm.autograd.ops.shape import astype, permute_dims, split, squeeze, stack
-from tinygrad_llm.autograd.ops.sorting import sort, topk
+from tinygrad_llm.autograd.ops.rounding import ceil, floor, floor_divide, remainder, trunc
+from tinygrad_llm.autograd.ops.rounding import round_ as round
+from tinygrad_llm.autograd.ops.shape import (
+    append,
+    astype,
+    atleast_1d,
+    atleast_2d,
+    atleast_3d,
+    hstack,
+    moveaxis,
+    permute_dims,
+    ravel,
+    split,
+    squeeze,
+    stack,
+    vstack,
+)
+from tinygrad_llm.autograd.ops.sorting import argmax, argmin, argsort, sort, topk
 from tinygrad_llm.autograd.ops.special import erf
-from tinygrad_llm.autograd.primitive import alias
+from tinygrad_llm.autograd.ops.trigonometric import (
+    arccos,
+    arccosh,
+    arcsin,
+    arcsinh,
+    arctan,
+    arctan2,
+    arctanh,
+    cos,
+    cosh,
+    hypot,
+    sin,
+    sinh,
+    tan,
+)
 
 concat = concatenate  # NumPy 2 has both names
 table.__dict__.update({name: op for name, op in globals().items() if callable(op)})  # what Tensor's operators call

@@ -2,15 +2,15 @@
 
 Builds on: `primitive`. Used by: every other file of `ops`, `nn.functional`, `Tensor`.
 
-A rule takes the gradient g of the result and returns one gradient per input. Four things repeat:
-elementwise ops broadcast, so their rules sum g back to each input's shape (`unbroadcast`); ops that move values move g
-the other way; a sum hands g to every term; reading a value twice adds its two gradients.
+A rule takes the gradient g of the result and returns one gradient per input. Elementwise ops broadcast, so their rules
+sum g back to each input's shape (`unbroadcast`); ops that move values move g back; a sum hands g to every term.
 """
 
 import math
 
+from tinygrad_llm.autograd.fused import fused
 from tinygrad_llm.autograd.ops.composite import composite
-from tinygrad_llm.autograd.primitive import fused, primitive
+from tinygrad_llm.autograd.primitive import primitive
 from tinygrad_llm.autograd.tensor import raw
 from tinygrad_llm.backend import array_module
 from tinygrad_llm.kernels import cpu, segments
@@ -24,8 +24,7 @@ def is_number(x):
 def unbroadcast(g, like):
     """Sum `g` to the shape of `like`: the one place where broadcasting is undone. None for a Python number.
 
-    Broadcasting repeats a value along new leading axes and along axes of length 1; the gradient of a repeated value
-    is the sum of the gradients of its copies.
+    The gradient of a value that was repeated is the sum over its copies.
     """
     if is_number(like):
         return None
@@ -291,8 +290,7 @@ def mean(x, *, axis=None, keepdims=False):
 
 @mean.vjp
 def mean_vjp(g, out, x, *, axis=None, keepdims=False):
-    share = with_axis(g, x, axis) * (out.size / max(1, x.size))
-    return (broadcast_to(share, shape=x.shape),)
+    return (broadcast_to(with_axis(g, x, axis) * (out.size / max(1, x.size)), shape=x.shape),)
 
 
 @primitive
@@ -323,7 +321,7 @@ def shared_by_extremes(g, out, x, axis):
 def logsumexp(x, *, axis=None, keepdims=False):
     """y = log Σ e^x over `axis`; dy/dx_i = e^(x_i - y) = softmax(x)_i. SciPy's `logsumexp`.
 
-    Shifted by the largest x so that nothing overflows; -inf where every x is -inf. (..., n, ...) -> (..., ...).
+    Shifted by the largest x so that nothing overflows; -inf where every x is -inf.
 
     >>> print(ops.logsumexp(Tensor([1000.0, 1000.0])).numpy())  # 1000 + log 2
     1000.6932
@@ -331,8 +329,10 @@ def logsumexp(x, *, axis=None, keepdims=False):
     xp = array_module(x)
     largest = x.max(axis=axis, keepdims=True)
     shift = xp.where(xp.isfinite(largest), largest, 0)
-    total = xp.exp(x - shift).sum(axis=axis, keepdims=keepdims)
-    return xp.log(total) + (shift if keepdims else shift.sum(axis=axis))  # the sum only drops axes of length 1
+    wide = "float32" if x.dtype == "float16" else x.dtype  # a sum in float16 ends at 65,504
+    total = xp.exp(x - shift).sum(axis=axis, keepdims=keepdims, dtype=wide)
+    y = xp.log(total) + (shift if keepdims else shift.sum(axis=axis))  # that sum only drops axes of length 1
+    return y.astype(x.dtype)
 
 
 @logsumexp.vjp

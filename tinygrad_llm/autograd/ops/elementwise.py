@@ -8,7 +8,7 @@ A kink (abs at 0, maximum where both are equal) has no derivative; the rule take
 
 import math
 
-from tinygrad_llm.autograd.ops.basic import is_number, unbroadcast, where
+from tinygrad_llm.autograd.ops.basic import exp, is_number, unbroadcast, where
 from tinygrad_llm.autograd.ops.composite import composite
 from tinygrad_llm.autograd.primitive import primitive
 from tinygrad_llm.backend import array_module
@@ -21,7 +21,7 @@ def library(*xs):
 
 @primitive
 def negative(x):
-    """-x; d/dx = -1. Any shape.
+    """-x; d/dx = -1.
 
     >>> x = Tensor([1.0, -2.0], requires_grad=True)
     >>> y = ops.negative(x)
@@ -39,7 +39,7 @@ def negative_vjp(g, out, x):
 
 @primitive
 def power(x, y):
-    """x^y; d/dx = y x^(y-1), d/dy = x^y log x (taken as 0 where x is not positive). Shapes broadcast.
+    """x^y; d/dx = y x^(y-1), d/dy = x^y log x, which is nan where x is negative. Shapes broadcast.
 
     >>> x, y = Tensor([2.0, 3.0], requires_grad=True), Tensor([3.0, 0.0], requires_grad=True)
     >>> z = ops.power(x, y)
@@ -57,17 +57,50 @@ def power(x, y):
 @power.vjp
 def power_vjp(g, out, x, y):
     if is_number(y):
-        return (None if y == 0 else g if y == 1 else g * (y * power(x, y - 1))), None
+        return (0.0 * g if y == 0 else g if y == 1 else g * (y * power(x, y - 1))), None
     if is_number(x):
-        return None, g * out * (math.log(x) if x > 0 else 0.0)
-    dy = unbroadcast(g * out * log(where(x > 0, x, 1.0)), y)
-    lowered = where(y == 0, 1.0, y - 1.0)  # at y = 0 the slope is 0 · x^-1: 0, also where x is 0
-    return unbroadcast(g * (y * power(x, lowered)), x), dy
+        if x == 0:
+            return None, where(y >= 0, 0.0, g * out * -math.inf)
+        return None, g * out * (math.log(x) if x > 0 else math.nan)
+    at_origin = (x == 0) * (y == 0)  # 0 · 0^-1 is taken as 0
+    dx = g * (y * power(x, where(at_origin, 1.0, y - 1.0)))
+    dy = g * (out * log(where((x == 0) * (y >= 0), 1.0, x)))  # the limit of x^y log x at x = 0 is 0
+    return unbroadcast(dx, x), unbroadcast(dy, y)
+
+
+@primitive
+def sign(x):
+    """-1, 0 or 1; d/dx = 0.
+
+    >>> print(ops.sign(Tensor([-3.0, 0.0, 2.0])).numpy())
+    [-1.  0.  1.]
+    """
+    return array_module(x).sign(x)
+
+
+@sign.vjp
+def sign_vjp(g, out, x):
+    return (0.0 * g,)
+
+
+@primitive
+def reciprocal(x):
+    """1 / x; d/dx = -1 / x².
+
+    >>> print(ops.reciprocal(Tensor([2.0, -4.0])).numpy())
+    [ 0.5  -0.25]
+    """
+    return array_module(x).reciprocal(x)
+
+
+@reciprocal.vjp
+def reciprocal_vjp(g, out, x):
+    return (-g * (out * out),)
 
 
 @primitive
 def square(x):
-    """x²; d/dx = 2x. Any shape.
+    """x²; d/dx = 2x.
 
     >>> x = Tensor([3.0, -4.0], requires_grad=True)
     >>> y = ops.square(x)
@@ -85,7 +118,7 @@ def square_vjp(g, out, x):
 
 @primitive
 def abs_(x):
-    """|x|; d/dx = sign(x), 0 at 0. Any shape.
+    """|x|; d/dx = sign(x), 0 at 0.
 
     >>> x = Tensor([-3.0, 0.0, 2.0], requires_grad=True)
     >>> y = ops.abs(x)
@@ -101,27 +134,12 @@ def abs_vjp(g, out, x):
     return (g * sign(x),)
 
 
-@primitive
-def sign(x):
-    """-1, 0 or 1; its derivative is 0 wherever it has one. Any shape.
-
-    >>> print(ops.sign(Tensor([-3.0, 0.0, 2.0])).numpy())
-    [-1.  0.  1.]
-    """
-    return array_module(x).sign(x)
-
-
-@sign.vjp
-def sign_vjp(g, out, x):
-    return (None,)
-
-
 # --- exponentials and their relatives -------------------------------------------------------------------------
 
 
 @primitive
 def expm1(x):
-    """e^x - 1, exact also where x is tiny; d/dx = e^x. Any shape.
+    """e^x - 1, exact also where x is tiny; d/dx = e^x.
 
     >>> x = Tensor([0.0, 1e-20], requires_grad=True)
     >>> y = ops.expm1(x)
@@ -139,7 +157,7 @@ def expm1_vjp(g, out, x):
 
 @primitive
 def log(x):
-    """The natural logarithm; d/dx = 1 / x. Any shape.
+    """The natural logarithm; d/dx = 1 / x.
 
     >>> x = Tensor([1.0, 4.0], requires_grad=True)
     >>> y = ops.log(x)
@@ -156,8 +174,70 @@ def log_vjp(g, out, x):
 
 
 @primitive
+def log2(x):
+    """The logarithm to base 2; d/dx = 1 / (x log 2).
+
+    >>> print(ops.log2(Tensor([1.0, 8.0])).numpy())
+    [0. 3.]
+    """
+    return array_module(x).log2(x)
+
+
+@log2.vjp
+def log2_vjp(g, out, x):
+    return (g / (x * math.log(2.0)),)
+
+
+@primitive
+def log10(x):
+    """The logarithm to base 10; d/dx = 1 / (x log 10).
+
+    >>> print(ops.log10(Tensor([1.0, 1000.0])).numpy())
+    [0. 3.]
+    """
+    return array_module(x).log10(x)
+
+
+@log10.vjp
+def log10_vjp(g, out, x):
+    return (g / (x * math.log(10.0)),)
+
+
+@primitive
+def exp2(x):
+    """2^x; d/dx = 2^x log 2.
+
+    >>> print(ops.exp2(Tensor([0.0, 3.0])).numpy())
+    [1. 8.]
+    """
+    return array_module(x).exp2(x)
+
+
+@exp2.vjp
+def exp2_vjp(g, out, x):
+    return (g * (out * math.log(2.0)),)
+
+
+@primitive
+def logaddexp(x, y):
+    """log(e^x + e^y), without overflow; d/dx = e^(x - out), d/dy = e^(y - out). Shapes broadcast.
+
+    >>> print(ops.logaddexp(Tensor([0.0, 1000.0]), Tensor([0.0, 0.0])).numpy())  # log 2
+    [   0.6931 1000.    ]
+    """
+    return library(x, y).logaddexp(x, y)
+
+
+@logaddexp.vjp
+def logaddexp_vjp(g, out, x, y):
+    reached = where(out == -math.inf, 0.0, out)
+    dx = None if is_number(x) else unbroadcast(g * exp(x - reached), x)
+    return dx, None if is_number(y) else unbroadcast(g * exp(y - reached), y)
+
+
+@primitive
 def log1p(x):
-    """log(1 + x), exact also where x is tiny; d/dx = 1 / (1 + x). Any shape.
+    """log(1 + x), exact also where x is tiny; d/dx = 1 / (1 + x).
 
     >>> x = Tensor([1e-20, 3.0], requires_grad=True)
     >>> y = ops.log1p(x)
@@ -175,7 +255,7 @@ def log1p_vjp(g, out, x):
 
 @primitive
 def rsqrt(x):
-    """1 / √x; d/dx = -1/2 x^(-3/2). Any shape.
+    """1 / √x; d/dx = -1/2 x^(-3/2).
 
     >>> x = Tensor([1.0, 4.0], requires_grad=True)
     >>> y = ops.rsqrt(x)
@@ -189,42 +269,6 @@ def rsqrt(x):
 @rsqrt.vjp
 def rsqrt_vjp(g, out, x):
     return (g * (-0.5 * out * out * out),)
-
-
-@primitive
-def sin(x):
-    """sin x; d/dx = cos x. Any shape, in radians.
-
-    >>> x = Tensor([0.0, 1.0], requires_grad=True)
-    >>> y = ops.sin(x)
-    >>> y.sum().backward()
-    >>> print(y.numpy(), x.grad.numpy())
-    [0.     0.8415] [1.     0.5403]
-    """
-    return array_module(x).sin(x)
-
-
-@sin.vjp
-def sin_vjp(g, out, x):
-    return (g * cos(x),)
-
-
-@primitive
-def cos(x):
-    """cos x; d/dx = -sin x. Any shape, in radians.
-
-    >>> x = Tensor([0.0, 1.0], requires_grad=True)
-    >>> y = ops.cos(x)
-    >>> y.sum().backward()
-    >>> print(y.numpy(), x.grad.numpy())
-    [1.     0.5403] [-0.     -0.8415]
-    """
-    return array_module(x).cos(x)
-
-
-@cos.vjp
-def cos_vjp(g, out, x):
-    return (-g * sin(x),)
 
 
 # --- choosing -------------------------------------------------------------------------------------------------
@@ -272,10 +316,11 @@ def winners_share(g, wins, x, other):
 
 
 @composite
-def clip(x, min=None, max=None):
+def clip(x, a_min=None, a_max=None, *, min=None, max=None):
     """min(max(x, low), high), NumPy's order when low > high; d/dx = 1 inside the bounds, 0 outside, 1/2 on them.
 
-    min, max: numbers, arrays or Tensors that broadcast with x, or None for no bound. The bounds have a gradient too.
+    a_min, a_max, or min, max: the bounds: numbers, arrays or Tensors that broadcast with x, or None for no bound. They
+    have a gradient too.
 
     >>> x = Tensor([-2.0, 0.5, 1.0, 3.0], requires_grad=True)
     >>> y = ops.clip(x, -1.0, 1.0)
@@ -283,8 +328,28 @@ def clip(x, min=None, max=None):
     >>> print(y.numpy(), x.grad.numpy())
     [-1.   0.5  1.   1. ] [0.  1.  0.5 0. ]
     """
-    raised = x if min is None else maximum(x, min)
-    return raised if max is None else minimum(raised, max)
+    if (a_min is not None and min is not None) or (a_max is not None and max is not None):
+        raise ValueError("a bound was given twice: pass either a_min and a_max, or min and max")
+    low, high = a_min if min is None else min, a_max if max is None else max
+    raised = x if low is None else maximum(x, low)
+    return raised if high is None else minimum(raised, high)
+
+
+@primitive
+def nan_to_num(x, *, copy=True, nan=0.0, posinf=None, neginf=None):
+    """x with numbers in place of nan, ∞ and -∞; d/dx = 1 where x is finite, else 0.
+
+    posinf, neginf: None for the largest and the smallest number of the dtype. copy: always True; Tensors do not change.
+
+    >>> print(ops.nan_to_num(Tensor([1.0, np.nan, np.inf]), posinf=9.0).numpy())
+    [1. 0. 9.]
+    """
+    return array_module(x).nan_to_num(x, nan=nan, posinf=posinf, neginf=neginf)
+
+
+@nan_to_num.vjp
+def nan_to_num_vjp(g, out, x, *, copy=True, nan=0.0, posinf=None, neginf=None):
+    return (where(abs(x) < math.inf, g, 0.0),)  # false for nan too
 
 
 @composite
@@ -300,66 +365,3 @@ def masked_fill(x, mask, value):
     [1. 0. 1.]
     """
     return where(mask, value, x)
-
-
-# --- comparing: booleans, through which no gradient flows --------------------------------------------------------
-
-
-@primitive
-def equal(x, y):
-    """x == y, element by element.
-
-    >>> print(ops.equal(Tensor([1.0, 2.0]), 2.0).numpy())
-    [False  True]
-    """
-    return x == y
-
-
-@primitive
-def not_equal(x, y):
-    """x != y, element by element.
-
-    >>> print(ops.not_equal(Tensor([1.0, 2.0]), 2.0).numpy())
-    [ True False]
-    """
-    return x != y
-
-
-@primitive
-def less(x, y):
-    """x < y, element by element.
-
-    >>> print(ops.less(Tensor([1.0, 2.0]), 2.0).numpy())
-    [ True False]
-    """
-    return x < y
-
-
-@primitive
-def less_equal(x, y):
-    """x <= y, element by element.
-
-    >>> print(ops.less_equal(Tensor([1.0, 2.0, 3.0]), 2.0).numpy())
-    [ True  True False]
-    """
-    return x <= y
-
-
-@primitive
-def greater(x, y):
-    """x > y, element by element.
-
-    >>> print(ops.greater(Tensor([1.0, 2.0, 3.0]), 2.0).numpy())
-    [False False  True]
-    """
-    return x > y
-
-
-@primitive
-def greater_equal(x, y):
-    """x >= y, element by element.
-
-    >>> print(ops.greater_equal(Tensor([1.0, 2.0, 3.0]), 2.0).numpy())
-    [False  True  True]
-    """
-    return x >= y

@@ -7,6 +7,7 @@ keeps the reduced axes with length 1.
 import math
 
 from tinygrad_llm.autograd.ops.basic import (
+    along,
     axis_from_front,
     concatenate_,
     expand_dims,
@@ -110,6 +111,30 @@ def cumsum(x, *, axis=None):
 def cumsum_vjp(g, out, x, *, axis=None):
     along_axis = 0 if axis is None else axis
     return (flip(cumsum(flip(g, axis=along_axis), axis=along_axis), axis=along_axis).reshape(x.shape),)
+
+
+@composite
+def cumprod(x, axis=None):
+    """y_i = x_0 · … · x_i along an axis; dy_j/dx_i = Π of the other factors of y_j, also where some are 0. Shape as x.
+
+    Doubles the length of the products in each round (Hillis & Steele 1986), so it never divides by x. axis None runs
+    through the flattened values: (...) -> (n,).
+
+    >>> x = Tensor([2.0, 0.0, 5.0], requires_grad=True)
+    >>> y = ops.cumprod(x)
+    >>> y.sum().backward()
+    >>> print(y.numpy(), x.grad.numpy())
+    [2. 0. 0.] [ 1. 12.  0.]
+    """
+    if axis is None:
+        x, axis = x.reshape(-1), 0
+    axis = axis_from_front(axis, x.ndim)
+    y, span = x, 1
+    while span < x.shape[axis]:
+        front, back = y[along(axis, slice(None, span))], y[along(axis, slice(span, None))]
+        y = concatenate_(front, back * y[along(axis, slice(None, -span))], axis=axis)
+        span *= 2
+    return y
 
 
 @composite

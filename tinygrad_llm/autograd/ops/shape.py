@@ -3,7 +3,15 @@
 Builds on: `basic`, which has reshape, transpose, swapaxes, expand_dims, broadcast_to and concatenate.
 """
 
-from tinygrad_llm.autograd.ops.basic import along, axis_from_front, concatenate_, expand_dims, transpose
+from tinygrad_llm.autograd.ops.basic import (
+    along,
+    axis_from_front,
+    concatenate,
+    concatenate_,
+    expand_dims,
+    reshape,
+    transpose,
+)
 from tinygrad_llm.autograd.ops.composite import composite
 from tinygrad_llm.autograd.primitive import primitive
 
@@ -92,3 +100,101 @@ def split(x, indices_or_sections, axis=0):
         size = x.shape[axis] // cuts
         cuts = range(size, x.shape[axis], size) if size else [0] * (cuts - 1)
     return [x[along(axis, slice(start, end))] for start, end in zip([0, *cuts], [*cuts, None], strict=True)]
+
+
+@composite
+def moveaxis(x, source, destination):
+    """Axes moved to other positions; the others keep their order. The gradient is moved back.
+
+    source, destination: an axis each, or as many of one as of the other.
+
+    >>> print(ops.moveaxis(Tensor(np.zeros((2, 3, 4))), 0, -1).shape)
+    (3, 4, 2)
+    """
+    source, destination = (
+        [axis_from_front(a, x.ndim) for a in ((axes,) if isinstance(axes, int) else axes)]
+        for axes in (source, destination)
+    )
+    if len(source) != len(destination) or len(set(source)) != len(source) or len(set(destination)) != len(source):
+        raise ValueError(f"source {source} and destination {destination} must name as many axes, each once")
+    order = [a for a in range(x.ndim) if a not in source]
+    for new, old in sorted(zip(destination, source, strict=True)):
+        order.insert(new, old)
+    return transpose(x, axes=tuple(order))
+
+
+@composite
+def ravel(x):
+    """All values in one row, in their order. The gradient gets the shape back.
+
+    >>> print(ops.ravel(Tensor([[1.0, 2.0], [3.0, 4.0]])).numpy())
+    [1. 2. 3. 4.]
+    """
+    return reshape(x, shape=(-1,))
+
+
+def atleast_1d(*arrays):
+    """A number as a row of one value; anything else as it is. Several arguments give a tuple.
+
+    >>> print(ops.atleast_1d(Tensor(5.0)).shape)
+    (1,)
+    """
+    return each(arrays, lambda x: x if x.ndim else reshape(x, shape=(1,)))
+
+
+def atleast_2d(*arrays):
+    """Axes of length 1 in front until there are two. Several arguments give a tuple.
+
+    >>> print(ops.atleast_2d(Tensor([1.0, 2.0])).shape)
+    (1, 2)
+    """
+    return each(arrays, lambda x: x if x.ndim >= 2 else reshape(x, shape=(1, x.size)))
+
+
+def atleast_3d(*arrays):
+    """Axes of length 1 until there are three, as NumPy places them: (n,) -> (1, n, 1), (n, m) -> (n, m, 1).
+
+    >>> print(ops.atleast_3d(Tensor([1.0, 2.0])).shape)
+    (1, 2, 1)
+    """
+    return each(
+        arrays,
+        lambda x: x if x.ndim >= 3 else reshape(x, shape=(*x.shape, 1) if x.ndim == 2 else (1, x.size, 1)),
+    )
+
+
+def each(arrays, change):
+    """`change` of one array, or a tuple of several."""
+    changed = tuple(map(change, arrays))
+    return changed[0] if len(changed) == 1 else changed
+
+
+@composite
+def vstack(arrays):
+    """Arrays joined as rows: along the first axis, once each has two.
+
+    >>> print(ops.vstack([Tensor([1.0, 2.0]), Tensor([3.0, 4.0])]).numpy().tolist())
+    [[1.0, 2.0], [3.0, 4.0]]
+    """
+    return concatenate([atleast_2d(x) for x in arrays], axis=0)
+
+
+@composite
+def hstack(arrays):
+    """Arrays joined side by side: along the second axis, or the first if they have only one.
+
+    >>> print(ops.hstack([Tensor([1.0, 2.0]), Tensor([3.0])]).numpy())
+    [1. 2. 3.]
+    """
+    arrays = [atleast_1d(x) for x in arrays]
+    return concatenate(arrays, axis=0 if arrays and arrays[0].ndim == 1 else 1)
+
+
+@composite
+def append(x, values, axis=None):
+    """x with values behind it along an axis; both flattened if `axis` is None.
+
+    >>> print(ops.append(Tensor([1.0, 2.0]), Tensor([3.0])).numpy())
+    [1. 2. 3.]
+    """
+    return concatenate([x, values], axis=axis)

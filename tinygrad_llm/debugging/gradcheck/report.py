@@ -55,6 +55,10 @@ class Report:
     largest_difference: float = 0.0
     findings: list[Finding] = field(default_factory=list)
 
+    def note(self, difference: float) -> None:
+        """Remember the largest relative difference."""
+        self.largest_difference = max(self.largest_difference, difference)
+
     def __str__(self) -> str:
         if self.findings:
             return "gradients are wrong:\n" + "\n".join(f"  {finding}" for finding in self.findings)

@@ -47,12 +47,12 @@ def finite_max(rows):
 def log_sums_of_exponentials(rows):
     """log Σ e^x of each row, (n, 1); ∞ and -∞ where they are right."""
     with np.errstate(over="ignore", divide="ignore"):
-        total = np.exp(rows).sum(axis=-1, keepdims=True)
+        total = np.exp(rows).sum(axis=-1, keepdims=True, dtype=np.result_type(rows, np.float32))  # float16: to 65,504
         return np.log(total, out=total)
 
 
 def log_softmax_forward(x):
-    y = np.array(x, np.result_type(x, np.float32), order="C")
+    y = np.array(x, order="C")
     rows = y.reshape(-1, y.shape[-1])
 
     def block(a, b):
