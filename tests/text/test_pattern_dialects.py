@@ -82,6 +82,15 @@ def test_a_pattern_that_never_ends_is_stopped(monkeypatch):
         Splitter([r"(?:\w|\w\w)+[!?]"])("a" * 60)
 
 
+def test_time_is_counted_over_all_pieces(monkeypatch):
+    monkeypatch.setattr(patterns, "PATIENCE", 0.2)
+    slow = r"(?:\w|\w\w)+[!?]"
+    piece = "a" * 22  # takes less than that
+    assert Splitter([" ", slow])(piece) == [piece]
+    with pytest.raises(InputError, match="needs more than"):
+        Splitter([" ", slow])(" ".join([piece] * 1000))
+
+
 def test_bounds_leave_real_patterns_alone():
     for pattern in patterns.KNOWN:
         check_pattern(pattern)

@@ -11,6 +11,7 @@ They look the same and mean the same, but for this:
 | `(?m:…)` | the dot also matches line ends | `^` and `$` are those of lines; the former is `(?s:…)` |
 | `\h`, `\H` | a hexadecimal digit, any other character | horizontal white space, any other character |
 | `[a-z&&[^b]]`, `[a[b]]` | sets in sets | the same behind `(?V1)` |
+| `(?i:\p{Lu})` | capital letters | letters of either case; so `(?-i:\p{Lu})`, and back `(?i:[\p{Lu}])` |
 
 Reading and writing translate, so that a file gives the same pieces in both places. What has no counterpart is refused.
 
@@ -108,6 +109,21 @@ def has_nested_sets(text: str) -> bool:
     return "[" in inside or "&&" in inside
 
 
+CASED = re.compile(r"\\[pP]\{\^?(?:Lu|Ll|Lt|LC)\}")
+
+
+def ignores_case(parts: list[Part]) -> bool:
+    """Whether the pattern has a group in which case does not matter."""
+    return any("i" in flags_of(part.text).partition("-")[0] for part in parts)
+
+
+def with_plain_signs(part: Part) -> Part:
+    r"""A set in which "||", "~~" and "--" are no operations: behind (?V1) they are, in Oniguruma only "&&" is."""
+    if part.kind != "atom" or part.text[0] != "[":
+        return part
+    return Part("atom", re.sub(r"\\.|([|~-])(?=\1)", lambda found: ("\\" if found[1] else "") + found[0], part.text))
+
+
 # -- translating -----------------------------------------------------------------------------------------------------
 
 
@@ -119,8 +135,11 @@ def from_oniguruma(pattern: str) -> str:
     """
     check_pattern(pattern)
     parts = parts_of(pattern)
-    nested = any(part.kind == "atom" and part.text[0] == "[" and has_nested_sets(part.text) for part in parts)
-    return ("(?V1)" if nested else "") + translated(parts, atom_from_oniguruma, repeated_from_oniguruma)
+    if ignores_case(parts):
+        parts = [Part("atom", f"(?-i:{part.text})") if CASED.fullmatch(part.text) else part for part in parts]
+    if not any(part.kind == "atom" and part.text[0] == "[" and has_nested_sets(part.text) for part in parts):
+        return translated(parts, atom_from_oniguruma, repeated_from_oniguruma)
+    return "(?V1)" + translated([with_plain_signs(part) for part in parts], atom_from_oniguruma, repeated_from_oniguruma)
 
 
 def to_oniguruma(pattern: str) -> str:
@@ -131,7 +150,10 @@ def to_oniguruma(pattern: str) -> str:
     """
     if pattern.startswith("(?V1)"):
         pattern = pattern.removeprefix("(?V1)")
-    return translated(parts_of(pattern.replace("(?m:$)", LINE_END)), atom_to_oniguruma, repeated_to_oniguruma)
+    parts = parts_of(pattern.replace("(?m:$)", LINE_END))
+    if ignores_case(parts):
+        parts = [Part("atom", f"[{part.text}]") if CASED.fullmatch(part.text) else part for part in parts]
+    return translated(parts, atom_to_oniguruma, repeated_to_oniguruma)
 
 
 def translated(parts: list[Part], atom: Callable[[str], str], repeated: Callable[[str, list[str]], str]) -> str:

@@ -36,8 +36,8 @@ GPT4 = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
-# As GPT-4's, but white space at the end of the text stays one piece, with its line ends. Source: cl100k_base of tiktoken
-# 0.14. The tokenizer.json files of that vocabulary have the pattern above.
+# As GPT-4's, but white space at the end of the text stays one piece, with its line ends. Source: cl100k_base of
+# tiktoken 0.14. The tokenizer.json files of that vocabulary have the pattern above.
 CL100K = GPT4.replace(r"|\s*[\r\n]+", r"|\s++\Z|\s*[\r\n]+")
 
 # As GPT-4's, but every digit alone. Source: tokenizer.json of Qwen 2.
@@ -118,7 +118,8 @@ def _split_in_time(pattern: str, compiled: regex.Pattern[str], pieces: list[str]
     parts: list[str] = []
     try:
         for piece in pieces:
-            parts += compiled.split(piece, timeout=max(0.0, end - time.process_time()))
+            cut = compiled.split(piece, timeout=max(0.0, end - time.process_time()))
+            parts += _split_by_search(compiled, piece, end) if "" in cut[1::2] else cut
     except TimeoutError as error:
         raise InputError(
             f"the split pattern {pattern[:60]!r} needs more than {seconds:.0f} seconds for {size:,} characters. Take a "
@@ -130,6 +131,24 @@ def _split_in_time(pattern: str, compiled: regex.Pattern[str], pieces: list[str]
             "tokenizer with another pattern."
         ) from error
     return [part for part in parts if part]
+
+
+def _split_by_search(compiled: regex.Pattern[str], text: str, end: float) -> list[str]:
+    """As compiled.split, for a pattern that also matches nothing; the two libraries go on in different ways from there.
+
+    Where nothing is matched right behind the last match, `tokenizers` begins again one character further on, and
+    `regex` looks for a longer match at the same place.
+    """
+    parts, done, last, place = [], 0, -1, 0
+    while found := compiled.search(text, place, timeout=max(0.0, end - time.process_time())):
+        if found.start() == found.end() == last:
+            place += 1
+            if place > len(text):
+                break
+            continue
+        parts += [text[done : found.start()], found.group()]
+        done = last = place = found.end()
+    return [*parts, text[done:]]
 
 
 def _compile(pattern: str) -> regex.Pattern[str]:

@@ -25,6 +25,7 @@ from tinygrad_llm.text.tokenizer_config import END_OF_TEXT, TokenizerConfig, che
 from tinygrad_llm.text.tokenizer_json import from_visible, parsed_object, tokens_and_merges
 
 PIECES = {"<|fim_prefix|>": 100258, "<|fim_middle|>": 100259, "<|fim_suffix|>": 100260, "<|endofprompt|>": 100276}
+LONGEST_TOKEN = 1_000  # bytes; those of real files stay below 130, and the merges of a token take time in its square
 # Name of the file -> (pattern, special tokens).
 KNOWN_RANKS: dict[str, tuple[str, dict[str, int]]] = {
     "gpt2": (GPT2, {END_OF_TEXT: 50256}),
@@ -81,10 +82,13 @@ def from_tiktoken(path: Path, pattern: str | None, special_tokens: Mapping[str, 
         if not line.strip():
             continue
         try:
-            token, rank = line.split()
-            ranks[base64.b64decode(token, validate=True)] = int(rank)
+            encoded, rank = line.split()
+            token = base64.b64decode(encoded, validate=True)
+            ranks[token] = int(rank)
         except (ValueError, binascii.Error) as error:
             raise InputError(f"{path} is damaged: line {number} is {line[:40]!r}, not a token and its rank.") from error
+        if len(token) > LONGEST_TOKEN:
+            raise InputError(f"{path} is damaged: the token in line {number} has {len(token):,} bytes.")
     ordered = sorted(ranks, key=ranks.__getitem__)
     assert pattern is not None
     try:

@@ -19,6 +19,7 @@ Source: files written by `tokenizers` 0.23, and its documentation.
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, get_args
@@ -70,10 +71,14 @@ def with_space_signs(token: bytes) -> str:
 
 def without_space_signs(token: str) -> bytes:
     """The inverse of `with_space_signs`: "▁the" is b" the". Raises InputError for half of a character."""
-    try:
-        return token.replace(SPACE_SIGN, " ").encode()
-    except UnicodeEncodeError as error:
-        raise InputError(f"the token {token!r} is not text: it holds half of a character") from error
+    if not is_text(token):
+        raise InputError(f"the token {token!r} is not text: it holds half of a character")
+    return token.replace(SPACE_SIGN, " ").encode()
+
+
+def is_text(string: str) -> bool:
+    """Whether UTF-8 can write it: JSON can say half of a character, a lone surrogate."""
+    return re.search("[\ud800-\udfff]", string) is None
 
 
 def byte_name(byte: bytes) -> str:
@@ -306,12 +311,12 @@ def with_added_tokens(config: TokenizerConfig, decoder: Any) -> TokenizerConfig:
     """`config` with the added tokens of a tokenizer_config.json; the same object when it has them all."""
     if not isinstance(decoder, dict) or not all(isinstance(entry, dict) for entry in decoder.values()):
         raise InputError("it must be an object of objects")
+    wrong = next((i for i in decoder if not re.fullmatch("[0-9]{1,10}", i)), None)
+    if wrong is not None:
+        raise InputError(f"its key {wrong[:20]!r} is not an id")
     known = {**config.special_tokens, **config.added_tokens}
-    new = [
-        {**entry, "id": int(i)}
-        for i, entry in decoder.items()
-        if i.isdecimal() and known.get(entry.get("content")) != int(i)
-    ]
+    entries = [{**entry, "id": int(i)} for i, entry in decoder.items()]
+    new = [entry for entry in entries if known.get(_get(entry, "content", str, "content")) != entry["id"]]
     if not new:
         return config
     special, others, normalized = read_added_tokens(new)
@@ -356,6 +361,8 @@ def read_added_tokens(added: list[Any]) -> tuple[dict[str, int], dict[str, int],
     normalized: set[str] = set()
     for entry in added:
         name = _get(entry, "content", str, "added_tokens.content")
+        if not is_text(name):
+            raise InputError(f"the added token {name!r} is not text: it holds half of a character")
         for option in ("single_word", "lstrip", "rstrip"):
             if entry.get(option):
                 raise InputError(f"{option} is not supported, which the added token {name!r} asks for")
