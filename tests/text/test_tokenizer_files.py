@@ -71,6 +71,7 @@ def test_white_space_at_the_end_of_a_text_is_one_piece_of_cl100k_base(text, piec
         ("x.tiktoken", "AA== 0\n!!! 1\n", "line 2 is '!!! 1'"),
         ("x.tiktoken", "AA== zero\n", "line 1"),
         ("x.tiktoken", "AA== 0\nAQ== 0\n", "have the same id"),
+        ("x.tiktoken", f"AA== 0\n{'AAAA' * 400} 1\n", "the token in line 2 has 1,200 bytes"),
         ("vocab.json", "[1]", "must be a JSON object"),
         ("vocab.json", '{"a": "b"}', "the id of 'a' is 'b'"),
         ("vocab.json", '{"a": 1, "b": 1}', "have the same id"),

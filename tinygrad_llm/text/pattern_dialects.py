@@ -1,6 +1,6 @@
-r"""Split patterns in two dialects: Oniguruma's, which is that of `tokenizer.json`, and that of the package `regex`.
+r"""Split patterns in two dialects: Oniguruma's, which `tokenizer.json` uses, and that of the package `regex`.
 
-They look the same and mean the same, but for this:
+They look alike, with these differences:
 
 | | Oniguruma (Ruby's syntax) | `regex` |
 |---|---|---|
@@ -15,10 +15,12 @@ They look the same and mean the same, but for this:
 
 Reading and writing translate, so that a file gives the same pieces in both places. What has no counterpart is refused.
 
-A pattern from a file is a stranger's program, too. `check_pattern` bounds its length, nesting and repetition before it
-is compiled.
+A pattern from a file may be hostile. `check_pattern` bounds its length, nesting and repetition before it is compiled;
+`patterns.Splitter` bounds its time.
 
-Used by: `tokenizer_json` (both directions).
+Left out on purpose: an intersection of sets inside `(?i:…)`, where the two treat the case of letters differently.
+
+Used by: `tokenizer_json` (both directions), `patterns` (the bounds).
 Source: the documentation of Oniguruma 6.9 (doc/RE) and of `regex`.
 """
 
@@ -139,7 +141,9 @@ def from_oniguruma(pattern: str) -> str:
         parts = [Part("atom", f"(?-i:{part.text})") if CASED.fullmatch(part.text) else part for part in parts]
     if not any(part.kind == "atom" and part.text[0] == "[" and has_nested_sets(part.text) for part in parts):
         return translated(parts, atom_from_oniguruma, repeated_from_oniguruma)
-    return "(?V1)" + translated([with_plain_signs(part) for part in parts], atom_from_oniguruma, repeated_from_oniguruma)
+    return "(?V1)" + translated(
+        [with_plain_signs(part) for part in parts], atom_from_oniguruma, repeated_from_oniguruma
+    )
 
 
 def to_oniguruma(pattern: str) -> str:

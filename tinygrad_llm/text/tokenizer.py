@@ -2,21 +2,20 @@
 
     text --split--> pieces --UTF-8--> bytes --merges--> tokens --vocabulary--> ids
 
-The ids of a tokenizer trained here are in the natural order: the 256 bytes first, the id being the byte's
-value; then the merges in the order in which they were learned; then the special tokens. So a byte needs no
-table, the id of a merge minus 256 is its rank, and a smaller vocabulary is the beginning of a larger one. A
-tokenizer that was loaded keeps the ids of its file. It may also cut and spell in another way (`spelling.py`).
+The ids of a tokenizer trained here are ordered: first the 256 bytes, whose ids are their values; then the merges in the
+order in which they were learned; then the special tokens. So a byte needs no table, the id of a merge minus 256 is its
+rank, and a smaller vocabulary is the beginning of a larger one. A tokenizer that was loaded keeps the ids of its file.
+It may also split and spell in another way (`spelling.py`).
 
-Text never becomes a special token by accident: "<|endoftext|>" in what a user wrote is thirteen ordinary
-characters, unless the caller allows it by name. Added tokens that are not special ("<think>" of Qwen 3) are found
+Text never becomes a special token by accident: "<|endoftext|>" in the text of a user is thirteen ordinary characters,
+unless the caller allows it by name. Added tokens that are not special ("<think>" of Qwen 3) are found
 in any text.
 
-Builds on: `bpe.py` learns and applies the merges, `tokenizer_json.py` is the file. Used by:
-`streaming.py` decodes id by id, `chat.py` encodes conversations, `corpus.py` and `batches.py` turn ids into
-training data.
+Builds on: `bpe` and `fast_bpe` (merges), `spelling`, `tokenizer_json` and `tokenizer_files` (files). Used by:
+`streaming`, `chat`, the commands, and every model of others in `hub`.
 
-Left out on purpose: padding, truncation, putting `begin_of_text` in front. Who builds a batch or a prompt does
-that.
+Left out on purpose: padding, truncation, and putting `begin_of_text` in front: that is for the code that builds a batch
+or a prompt.
 """
 
 import re
@@ -235,7 +234,7 @@ class Tokenizer(SaysOtherNames):
         `allowed_special` names the special tokens that the text may contain, or is "all"; any other is spelled like
         ordinary text. `disallowed_special` names those that are an error instead, or is "all".
 
-        Raises InputError for a special token that is not allowed in the text, a name that is no special token, and a
+        Raises InputError for a special token that is not allowed in the text, a name that is not a special token, and a
         lone surrogate: half of a character, which is not text and has no UTF-8.
         """
         return self.encode_array(text, allowed_special, disallowed_special).tolist()
@@ -447,7 +446,7 @@ class Tokenizer(SaysOtherNames):
             return b"".join([self._token_of[i] for i in _id_list(ids)])
         except KeyError as error:
             raise InputError(
-                f"ids holds {error.args[0]}, which is no token: ids are 0 to {self.vocab_size - 1}."
+                f"ids holds {error.args[0]}, which is not a token: ids are 0 to {self.vocab_size - 1}."
             ) from error
 
 

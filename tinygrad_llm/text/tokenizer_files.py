@@ -1,10 +1,10 @@
-"""Two older forms of files in which byte-level tokenizers are passed on: GPT-2's pair of files, and tiktoken's ranks.
+"""Two other file formats of byte-level tokenizers: GPT-2's pair of files, and tiktoken's ranks.
 
     vocab.json + merges.txt   {"Ġthe": 262, …} and one merge a line, in GPT-2's alphabet; the split pattern is GPT-2's
     NAME.tiktoken             one token a line: its bytes in base64, its rank, which is its id
 
-Neither says everything. A `.tiktoken` file has no special tokens and no pattern; where its name is one that OpenAI gave
-(cl100k_base, …), they are known here, else the caller says them.
+A `.tiktoken` file has no special tokens and no pattern. For the names that OpenAI gave (cl100k_base, …) they are in
+`KNOWN_RANKS`; for other names the caller gives them.
 
 Builds on: `tokenizer_json` (the alphabet), `fast_bpe` (merges implied by an order). Used by: `Tokenizer.load`.
 Source: Radford et al. 2019, src/encoder.py; tiktoken's `load.py` and `tiktoken_ext/openai_public.py` for names and ids.
@@ -58,7 +58,7 @@ def from_gpt2_files(vocabulary: Path, merges: Path) -> TokenizerConfig:
         parts = tokens_and_merges(ids, pairs, special, {}, from_visible)
         return check_config(TokenizerConfig(**parts, patterns=(GPT2,), special_tokens=special))
     except InputError as error:
-        raise InputError(f"{vocabulary} and {merges} are no tokenizer that can be used here: {error}.") from error
+        raise InputError(f"{vocabulary} and {merges} cannot be used as a tokenizer here: {error}.") from error
 
 
 def from_tiktoken(path: Path, pattern: str | None, special_tokens: Mapping[str, int] | None) -> TokenizerConfig:
@@ -72,7 +72,7 @@ def from_tiktoken(path: Path, pattern: str | None, special_tokens: Mapping[str, 
     known = KNOWN_RANKS.get(path.stem)
     if pattern is None and known is None:
         raise InputError(
-            f"{path} does not say how text is split before it is merged. Say it: "
+            f"{path} does not say how text is split before it is merged. Write: "
             f"Tokenizer.load({str(path)!r}, pattern='gpt4', special_tokens={{{END_OF_TEXT!r}: …}})."
         )
     if known is not None:
@@ -102,4 +102,4 @@ def from_tiktoken(path: Path, pattern: str | None, special_tokens: Mapping[str, 
             )
         )
     except InputError as error:
-        raise InputError(f"{path} is no tokenizer that can be used here: {error}.") from error
+        raise InputError(f"{path} cannot be used as a tokenizer here: {error}.") from error

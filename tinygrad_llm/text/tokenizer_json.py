@@ -1,18 +1,17 @@
-"""`tokenizer.json`: the one file that says everything about a tokenizer, and the only source of truth.
+"""`tokenizer.json`: the file that describes a tokenizer completely.
 
 It is the format of Hugging Face's library `tokenizers`, so a tokenizer trained here opens there with equal ids, and
-files in the form of GPT-2, GPT-4, Llama 2 and 3, Mistral, Qwen 2 and 3, SmolLM2 or Gemma open here. JSON holds text and
-tokens are bytes. In a byte-level file GPT-2's alphabet writes each byte as one visible character: the space is "Ġ", the
+files of GPT-2, GPT-4, Llama 2 and 3, Mistral, Qwen 2 and 3, SmolLM2 or Gemma open here. JSON holds text and tokens are
+bytes. In a byte-level file GPT-2's alphabet writes each byte as one visible character: the space is "Ġ", the
 line end "Ċ". In a SentencePiece-style file a token is its text, with "▁" for the space, and a byte is "<0x0A>".
 
-Builds on: `patterns.py` and `bpe.py`, whose results the file keeps in a `tokenizer_config.py`. Used by:
-`tokenizer.py` uses them.
-
-What the format has no place for, the tokens that end a text and a turn, stands among the special tokens of the
+The format has no place for the tokens that end a text and a turn. They are among the special tokens of the
 post-processor, under names that its template does not use.
 
+Builds on: `tokenizer_config`, `pattern_dialects`. Used by: `tokenizer`, `tokenizer_files`, `tokenizer_gguf`, `hub`.
+
 Left out on purpose: WordPiece and Unigram models, and options that no file of the families above asks for. Both are
-refused by name. Also what a post-processor puts behind a text, and the flags of added tokens but `special`.
+refused by name.
 
 Source: files written by `tokenizers` 0.23, and its documentation.
 """
@@ -500,13 +499,16 @@ def _read_post_processor(processor: Any) -> dict[str, Any]:
 
 
 def _read_template(template: dict[str, Any]) -> dict[str, int]:
+    """What it puts in front of a text begins one; what it puts behind ends one, unless the file names another."""
     special = _get(template, "special_tokens", dict, "post_processor.special_tokens")
-    front = list(itertools.takewhile(lambda item: "Sequence" not in item, _get(template, "single", list)))
-    used = {use: {"SpecialToken": {"id": use}} for use in ("end_of_text", "end_of_turn") if use in special}
-    if len(front) > 1:
-        raise InputError(f"its post-processor puts {len(front)} tokens in front of a text, and 1 is supported")
-    if front:
-        used["begin_of_text"] = front[0]
+    items = _get(template, "single", list)
+    front = list(itertools.takewhile(lambda item: "Sequence" not in item, items))
+    behind = items[len(front) + 1 :]
+    for tokens, place in ((front, "in front of"), (behind, "behind")):
+        if len(tokens) > 1:
+            raise InputError(f"its post-processor puts {len(tokens)} tokens {place} a text, and 1 is supported")
+    used = dict(zip(["begin_of_text"], front, strict=False)) | dict(zip(["end_of_text"], behind, strict=False))
+    used |= {use: {"SpecialToken": {"id": use}} for use in ("end_of_text", "end_of_turn") if use in special}
     return {use: _template_id(item, special) for use, item in used.items()}
 
 
