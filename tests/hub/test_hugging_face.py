@@ -13,8 +13,8 @@ import tinygrad_llm as tg
 from tinygrad_llm.errors import InputError, MachineError
 from tinygrad_llm.hub import gguf_model, hugging_face
 from tinygrad_llm.text.chat import ChatTemplate
+from tinygrad_llm.text.token_alphabets import visible
 from tinygrad_llm.text.tokenizer import Tokenizer
-from tinygrad_llm.text.tokenizer_json import visible
 
 TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endfor %}"
 CHAT = {"begin_token": 268, "stop_tokens": (269, 268), "chat_template": ChatTemplate(TEMPLATE, "<s>", "</s>")}

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.text.pattern_dialects import from_oniguruma, to_oniguruma
 from tinygrad_llm.text.patterns import CL100K, Splitter
+from tinygrad_llm.text.token_alphabets import visible
 from tinygrad_llm.text.tokenizer import Tokenizer
-from tinygrad_llm.text.tokenizer_json import visible
 
 TEXT = "the cat, the hat, the bat; don't they'll be 1601?\n\n  x  é " * 3
 ORIGINAL = Tokenizer.train(TEXT, vocab_size=290, pattern="gpt2", at_most=True)

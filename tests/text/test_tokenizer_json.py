@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.text import Tokenizer
-from tinygrad_llm.text.tokenizer_json import byte_alphabet, from_json, from_visible, to_json, visible
+from tinygrad_llm.text.token_alphabets import byte_alphabet, from_visible, visible
+from tinygrad_llm.text.tokenizer_json import from_json
+from tinygrad_llm.text.tokenizer_json_writer import to_json
 
 TEXT = "the cat, the hat, the bat. Was it the rat? They'd seen 12345 of them: été, où?\n\n"
 configs = st.builds(

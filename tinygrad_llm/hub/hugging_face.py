@@ -31,7 +31,7 @@ from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.text.chat import ChatTemplate
 from tinygrad_llm.text.tokenizer import Tokenizer
 from tinygrad_llm.text.tokenizer_config import TokenizerConfig
-from tinygrad_llm.text.tokenizer_json import to_json
+from tinygrad_llm.text.tokenizer_json_writer import to_json
 
 # Arrays that old files have beside the parameters: masks and angles, which are computed here.
 BUFFERS = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")

@@ -4,9 +4,9 @@ Read in this order: `corpus.py` gathers the text, `patterns.py` splits it into w
 together, `tokenizer_config.py` holds what was learned, `spelling.py` gives the symbols that merging starts from,
 `tokenizer.py` turns text into ids and back, `batches.py` cuts ids into what a model reads.
 
-Around them: `fast_bpe.py` does the work of `bpe.py` in less time; `encode_stream.py` encodes and `streaming.py` decodes
-piece by piece; `tokenizer_json.py`, `tokenizer_files.py` and `tokenizer_gguf.py` read and write files; `chat.py` fills
-in the templates of chat models.
+Around them: `tokenizer_training.py` and `fast_bpe.py` do the work of `bpe.py` for large texts; `encode_stream.py`
+encodes and `streaming.py` decodes piece by piece; `tokenizer_json.py`, `tokenizer_files.py` and `tokenizer_gguf.py` read
+files; `chat.py` fills in the templates of chat models.
 """
 
 from tinygrad_llm.text.streaming import StreamDecoder

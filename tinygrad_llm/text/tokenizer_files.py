@@ -6,7 +6,7 @@
 A `.tiktoken` file has no special tokens and no pattern. For the names that OpenAI gave (cl100k_base, …) they are in
 `KNOWN_RANKS`; for other names the caller gives them.
 
-Builds on: `tokenizer_json` (the alphabet), `fast_bpe` (merges implied by an order). Used by: `Tokenizer.load`.
+Builds on: `token_alphabets`, `fast_bpe` (merges implied by an order). Used by: `Tokenizer.load`.
 Source: Radford et al. 2019, src/encoder.py; tiktoken's `load.py` and `tiktoken_ext/openai_public.py` for names and ids.
 """
 
@@ -21,8 +21,9 @@ from tinygrad_llm.errors import InputError
 from tinygrad_llm.files import read_text
 from tinygrad_llm.text.fast_bpe import implied_merges
 from tinygrad_llm.text.patterns import CL100K, GPT2, GPT4O
+from tinygrad_llm.text.token_alphabets import from_visible
 from tinygrad_llm.text.tokenizer_config import END_OF_TEXT, TokenizerConfig, check_config
-from tinygrad_llm.text.tokenizer_json import from_visible, parsed_object, tokens_and_merges
+from tinygrad_llm.text.tokenizer_json import parsed_object, tokens_and_merges
 
 PIECES = {"<|fim_prefix|>": 100258, "<|fim_middle|>": 100259, "<|fim_suffix|>": 100260, "<|endofprompt|>": 100276}
 LONGEST_TOKEN = 1_000  # bytes; those of real files stay below 130, and the merges of a token take time in its square

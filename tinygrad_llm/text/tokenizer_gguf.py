@@ -12,10 +12,10 @@ A GGUF file lists the tokens, but gives only the name of what happens to text be
 A token of the type *control*, *unknown* or *unused* is a special token: no text becomes it by itself. *User-defined*
 ones are added tokens: found in any text. *Byte* ones spell the characters that have no token.
 
-Builds on: `tokenizer_json.py` (the alphabets), `tokenizer.py`. Used by: the reader and writer of GGUF files in `hub/`.
+Builds on: `token_alphabets.py`, `tokenizer.py`. Used by: the reader and writer of GGUF files in `hub/`.
 Left out on purpose: WordPiece and Unigram ("bert", "t5").
 
-Sources: the specification of GGUF (ggml/docs/gguf.md); llama.cpp's `llama-vocab.cpp` for the names and for missing keys.
+Sources: the specification of GGUF (ggml/docs/gguf.md); llama.cpp's `llama-vocab.cpp` for names and missing keys.
 """
 
 import math
@@ -29,17 +29,17 @@ from tinygrad_llm.text import patterns
 from tinygrad_llm.text.chat import ChatTemplate
 from tinygrad_llm.text.fast_bpe import implied_merges
 from tinygrad_llm.text.spelling import SPACE_SIGN
-from tinygrad_llm.text.tokenizer import Tokenizer
-from tinygrad_llm.text.tokenizer_config import Normalization, TokenizerConfig, check_config
-from tinygrad_llm.text.tokenizer_json import (
+from tinygrad_llm.text.token_alphabets import (
     BYTE_OF_NAME,
     byte_name,
     from_visible,
-    tokens_and_merges,
     visible,
     with_space_signs,
     without_space_signs,
 )
+from tinygrad_llm.text.tokenizer import Tokenizer
+from tinygrad_llm.text.tokenizer_config import Normalization, TokenizerConfig, check_config
+from tinygrad_llm.text.tokenizer_json import tokens_and_merges
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6  # the types of tokens
 
@@ -94,7 +94,7 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
         return Tokenizer(check_config(_byte_level(read) if kind == "gpt2" else _sentencepiece(read)))
     except InputError as error:
         raise InputError(
-            f"the metadata of the GGUF file describe no tokenizer that can be used here: {error}. "
+            f"the metadata of the GGUF file do not describe a tokenizer that can be used here: {error}. "
             "Fetch the file again, or take another one of the same model."
         ) from error
 
