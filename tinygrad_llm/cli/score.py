@@ -1,8 +1,8 @@
 """`tinygrad-llm score`: how well a model predicts a text, and which tokens surprise it most.
 
 Perplexity is exp of the mean of -log p per token: it depends on the tokenizer. Bits per byte is the sum of -log2 p
-divided by the bytes of the text, and can be compared between models. Special tokens in the text count as tokens, as they
-do in training, and stand for no bytes.
+divided by the bytes of the text, and can be compared between models. Special tokens in the text are tokens, as in training,
+and stand for no bytes.
 """
 
 import json
@@ -61,7 +61,8 @@ def score(
     )
     if top:
         console.print(f"\nThe most surprising of them, of {len(log_p):,}:", style="dim")
-        console.print(surprises_table(loaded.tokenizer, loaded.tokenizer.encode_array(text, allowed_special="all"), log_p, top))
+        ids = loaded.tokenizer.encode_array(text, allowed_special="all")  # (T,)
+        console.print(surprises_table(loaded.tokenizer, ids, log_p, top))
 
 
 def surprises_table(tokenizer: Tokenizer, ids: np.ndarray, log_p: np.ndarray, count: int) -> Table:
