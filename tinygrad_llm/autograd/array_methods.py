@@ -79,7 +79,11 @@ class ArrayMethods:
         return self.data.__index__()
 
     def __format__(self, spec: str) -> str:
-        return format(self.data.item(), spec) if spec and self.data.size == 1 else format(str(self), spec)
+        if not spec:
+            return str(self)
+        if self.data.size != 1:
+            raise TypeError(f"a format such as ':{spec}' is for one number, this tensor has shape {self.data.shape}.")
+        return format(self.data.item(), spec)
 
     def __round__(self, decimals: int = 0) -> Tensor:
         return ops.round(self, decimals=decimals)
