@@ -27,9 +27,9 @@ from tinygrad_llm.autograd.functional import jacobian as jacobian
 from tinygrad_llm.autograd.functional import jvp as jvp
 from tinygrad_llm.autograd.functional import value_and_grad as value_and_grad
 from tinygrad_llm.autograd.functional import vjp as vjp
+from tinygrad_llm.autograd.fused import fused as fused
 from tinygrad_llm.autograd.modes import no_grad as no_grad
 from tinygrad_llm.autograd.modes import plain as plain
-from tinygrad_llm.autograd.primitive import fused as fused
 from tinygrad_llm.autograd.primitive import primitive as primitive
 from tinygrad_llm.autograd.recompute import checkpoint as checkpoint
 from tinygrad_llm.autograd.tensor import Tensor as Tensor
