@@ -36,8 +36,8 @@ GPT4 = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
-# As GPT-4's, but white space at the end of the text stays one piece, with its line ends. Source: cl100k_base of tiktoken
-# 0.14. The tokenizer.json files of that vocabulary have the pattern above.
+# As GPT-4's, but white space at the end of the text stays one piece, with its line ends. Source: cl100k_base of
+# tiktoken 0.14. The tokenizer.json files of that vocabulary have the pattern above.
 CL100K = GPT4.replace(r"|\s*[\r\n]+", r"|\s++\Z|\s*[\r\n]+")
 
 # As GPT-4's, but every digit alone. Source: tokenizer.json of Qwen 2.
