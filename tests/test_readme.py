@@ -154,9 +154,9 @@ def test_links_lead_to_files():
 
 def test_the_reading_path_is_as_long_as_it_says():
     lines = sum(len((PACKAGE / file).read_text(encoding="utf-8").splitlines()) for file in PATH)
-    (said,) = re.findall(r"([\d,]+) lines in this order", TEXT)
-    assert 10 <= len(PATH) <= 13 and lines <= MOST_LINES
-    assert abs(int(said.replace(",", "")) - lines) <= 50, f"README says {said} lines, it is {lines}"
+    (said,) = re.findall(r"about ([\d,]+) lines in this order", TEXT)
+    assert 10 <= len(PATH) <= 13 and lines <= MOST_LINES, lines
+    assert abs(int(said.replace(",", "")) - lines) <= 100, f"README says {said} lines, it is {lines}"
 
 
 def test_a_training_step_runs_in_the_files_of_the_reading_path():
