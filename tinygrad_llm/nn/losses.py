@@ -9,7 +9,7 @@ from typing import Any
 
 from tinygrad_llm.autograd import Tensor, ops
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.nn.checks import as_integers
+from tinygrad_llm.nn.token_ids import as_integers
 
 
 def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Any:
