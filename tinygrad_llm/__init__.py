@@ -43,7 +43,7 @@ Training
     training            the trainer, its settings, run folders with checkpoints
 
 Models and text
-    load                a model by name, folder or file, with its tokenizer; export: writes it for other programs
+    load                a model by name, folder or file, with its tokenizer; export: write it for others
     LanguageModel       a network and its tokenizer: generate, next_token, perplexity, alternatives
     ChatSession         a conversation with a model
     generation          samplers, key-value cache, beams, constraints, speculative decoding
@@ -70,7 +70,8 @@ _NAMES = {
     "autograd.creation": "arange eye full full_like linspace ones ones_like rand randint randn tensor zeros zeros_like",
     "autograd.functional": "grad gradients hessian hvp jacobian jvp value_and_grad vjp",
     "autograd.modes": "no_grad plain",
-    "autograd.primitive": "fused primitive",
+    "autograd.fused": "fused",
+    "autograd.primitive": "primitive",
     "autograd.recompute": "checkpoint",
     "autograd.tensor": "Tensor",
     "chat_session": "ChatSession",
@@ -90,9 +91,9 @@ _NAMES = {
     "text.batches": "Batches",
     "text.tokenizer": "Tokenizer",
     "training.adamw": "AdamW",
+    "training.in_memory": "train",
     "training.muon": "Muon",
     "training.sgd": "SGD",
-    "training.train": "train",
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 

@@ -27,9 +27,9 @@ from tinygrad_llm.autograd.functional import jacobian as jacobian
 from tinygrad_llm.autograd.functional import jvp as jvp
 from tinygrad_llm.autograd.functional import value_and_grad as value_and_grad
 from tinygrad_llm.autograd.functional import vjp as vjp
+from tinygrad_llm.autograd.fused import fused as fused
 from tinygrad_llm.autograd.modes import no_grad as no_grad
 from tinygrad_llm.autograd.modes import plain as plain
-from tinygrad_llm.autograd.primitive import fused as fused
 from tinygrad_llm.autograd.primitive import primitive as primitive
 from tinygrad_llm.autograd.recompute import checkpoint as checkpoint
 from tinygrad_llm.autograd.tensor import Tensor as Tensor
@@ -55,9 +55,9 @@ from tinygrad_llm.pictures.description import describe as describe
 from tinygrad_llm.text.batches import Batches as Batches
 from tinygrad_llm.text.tokenizer import Tokenizer as Tokenizer
 from tinygrad_llm.training.adamw import AdamW as AdamW
+from tinygrad_llm.training.in_memory import train as train
 from tinygrad_llm.training.muon import Muon as Muon
 from tinygrad_llm.training.sgd import SGD as SGD
-from tinygrad_llm.training.train import train as train
 from tinygrad_llm.version import __version__ as __version__
 
 __all__: list[str]

@@ -24,7 +24,7 @@ def folder(tmp_path_factory) -> str:
     network = tg.Transformer(config)
     network.embedding.weight.data *= 20.0
     path = tmp_path_factory.mktemp("runs") / "small"
-    RunFolder.create(path, config, TrainingSettings(steps=1), tokenizer).save_model(network.state())
+    RunFolder.create(path, config, TrainingSettings(steps=1), tokenizer).save_model(network.state_dict())
     return str(path)
 
 

@@ -1,11 +1,11 @@
-"""`tinygrad-llm train`: from a text to a model that writes, in front of one's eyes.
+"""`tinygrad-llm train`: trains a model on a text and shows its progress.
 
     text -> tokenizer -> plan -> training -> loss.png, samples.txt
 
 Everything that can be wrong with what was asked is found before the long work begins, and nothing in a folder is
 touched before all of that has passed. What happens then is `training.trainer`; here it is followed and shown.
 
-Comes before: all of the house. Comes after: the person at the keyboard.
+Builds on: `training.trainer`, `text.corpus`, `display`. Used by: `cli.main`, `cli.tune`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ from tinygrad_llm.training.trainer import Trainer
 
 # Chosen by a sweep at equal arithmetic; the validation text is measured whole.
 MODEL: KindOfModel = "llama"
-SHAPE = TransformerConfig(vocab_size=1024, context=128, layers=4, heads=4, width=128, dropout=0.0)
+SIZES = {"vocab_size": 1024, "context": 128, "layers": 4, "heads": 4, "width": 128, "dropout": 0.0}
 TRAINING = TrainingSettings(
     minutes=4.0,
     batch=12,
@@ -102,7 +102,7 @@ def train(
     overwrite: OverwriteOption = False,
     device: DeviceOption = "cpu",
     model: Annotated[KindOfModel, option("The kind of network.", NETWORK)] = MODEL,
-    sizes: Annotated[dict[str, Any], OptionsOf(SHAPE, panel=NETWORK, help=NETWORK_HELP)],
+    sizes: Annotated[dict[str, Any], OptionsOf(TransformerConfig, defaults=SIZES, panel=NETWORK, help=NETWORK_HELP)],
     pattern: Annotated[str, option("How text is split: gpt2, gpt4, gpt4o or a regular expression.", NETWORK)] = PATTERN,
     training: Annotated[dict[str, Any], OptionsOf(TRAINING)],
 ) -> None:
@@ -117,8 +117,7 @@ def train(
         check_may_change(options_given(command))
         trainer, corpus = resumed_run(console, folder, texts or [], training, device)
     else:
-        usual = {name: getattr(SHAPE, name) for name in NETWORK_HELP if name not in SHAPE.following}
-        config = KINDS[model](**usual | sizes)
+        config = KINDS[model](**SIZES | sizes)
         settings = TRAINING.with_(**training)
         at_most = "vocab_size" not in sizes
         trainer, corpus = new_run(console, folder, texts or [], config, settings, pattern, at_most, device, overwrite)

@@ -21,6 +21,7 @@ The examples in the docstrings run as tests. They assume
 """
 
 from tinygrad_llm.autograd import torch_names
+from tinygrad_llm.autograd.fused import alias
 from tinygrad_llm.autograd.op_table import ops as table
 from tinygrad_llm.autograd.ops.activations import gelu, gelu_tanh, log_softmax, relu, sigmoid, silu, softmax, softplus
 from tinygrad_llm.autograd.ops.basic import (
@@ -125,7 +126,6 @@ from tinygrad_llm.autograd.ops.trigonometric import (
     sinh,
     tan,
 )
-from tinygrad_llm.autograd.primitive import alias
 
 concat = concatenate  # NumPy 2 has both names
 table.__dict__.update({name: op for name, op in globals().items() if callable(op)})  # what Tensor's operators call

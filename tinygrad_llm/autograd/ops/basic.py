@@ -8,8 +8,9 @@ sum g back to each input's shape (`unbroadcast`); ops that move values move g ba
 
 import math
 
+from tinygrad_llm.autograd.fused import fused
 from tinygrad_llm.autograd.ops.composite import composite
-from tinygrad_llm.autograd.primitive import fused, primitive
+from tinygrad_llm.autograd.primitive import primitive
 from tinygrad_llm.autograd.tensor import raw
 from tinygrad_llm.backend import array_module
 from tinygrad_llm.kernels import cpu, segments
@@ -289,8 +290,7 @@ def mean(x, *, axis=None, keepdims=False):
 
 @mean.vjp
 def mean_vjp(g, out, x, *, axis=None, keepdims=False):
-    share = with_axis(g, x, axis) * (out.size / max(1, x.size))
-    return (broadcast_to(share, shape=x.shape),)
+    return (broadcast_to(with_axis(g, x, axis) * (out.size / max(1, x.size)), shape=x.shape),)
 
 
 @primitive
