@@ -43,7 +43,7 @@ Training
     training            the trainer, its settings, run folders with checkpoints
 
 Models and text
-    load                a model by name, folder or file, with its tokenizer; export: writes it for other programs
+    load                a model by name, folder or file, with its tokenizer; export: write it for others
     LanguageModel       a network and its tokenizer: generate, next_token, perplexity, alternatives
     ChatSession         a conversation with a model
     generation          samplers, key-value cache, beams, constraints, speculative decoding
@@ -91,9 +91,9 @@ _NAMES = {
     "text.batches": "Batches",
     "text.tokenizer": "Tokenizer",
     "training.adamw": "AdamW",
+    "training.in_memory": "train",
     "training.muon": "Muon",
     "training.sgd": "SGD",
-    "training.train": "train",
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 

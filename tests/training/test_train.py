@@ -9,9 +9,9 @@ from tinygrad_llm.errors import InputError
 from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.training.events import Evaluated, Saved, Stepped
 from tinygrad_llm.training.history import BARS, History, spark_line
+from tinygrad_llm.training.in_memory import train
 from tinygrad_llm.training.run_folder import RunFolder
 from tinygrad_llm.training.settings import TrainingSettings
-from tinygrad_llm.training.train import train
 from tinygrad_llm.training.trainer import Trainer
 
 SETTINGS = {"steps": 6, "batch": 3, "lr": 1e-2, "eval_every": 4}
@@ -81,6 +81,13 @@ def test_a_history_prints_in_a_few_lines():
         "  lr 1.00e-03 → 2.00e-03, gradient norm 0.5",
     ]
     assert History(reversed(events)).events[0] == events[0] and History(events).events == events
+
+
+def test_a_history_is_a_chart_in_a_notebook():
+    events = [stepped(step, 5.0 / step) for step in range(1, 30)] + [Evaluated(20, 1.25, 0.75, None)]
+    page = History(events)._repr_html_()
+    assert "<svg" in page and "held-out text: 1.250 nats per token, 0.750 bits per byte" in page and "29 steps" in page
+    assert "no steps yet" in History()._repr_html_()
 
 
 def test_a_spark_line_is_never_wider_than_asked_and_survives_any_values():

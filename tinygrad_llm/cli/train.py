@@ -1,11 +1,11 @@
-"""`tinygrad-llm train`: from a text to a model that writes, in front of one's eyes.
+"""`tinygrad-llm train`: trains a model on a text and shows its progress.
 
     text -> tokenizer -> plan -> training -> loss.png, samples.txt
 
 Everything that can be wrong with what was asked is found before the long work begins, and nothing in a folder is
 touched before all of that has passed. What happens then is `training.trainer`; here it is followed and shown.
 
-Comes before: all of the house. Comes after: the person at the keyboard.
+Builds on: `training.trainer`, `text.corpus`, `display`. Used by: `cli.main`, `cli.tune`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from tinygrad_llm.nn.describe import num_parameters
 from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.text.batches import ValidationWindows, validation_windows
 from tinygrad_llm.text.corpus import Corpus, Document, read_texts, shakespeare
-from tinygrad_llm.text.tokenizer import Tokenizer
+from tinygrad_llm.text.tokenizer import Tokenizer, split_at_names
 from tinygrad_llm.training.evaluation import token_lengths
 from tinygrad_llm.training.events import Evaluated, Finished
 from tinygrad_llm.training.history import History
@@ -57,7 +57,7 @@ from tinygrad_llm.training.trainer import Trainer
 
 # Chosen by a sweep at equal arithmetic; the validation text is measured whole.
 MODEL: KindOfModel = "llama"
-SHAPE = TransformerConfig(vocab_size=1024, context=128, layers=4, heads=4, width=128, dropout=0.0)
+SIZES = {"vocab_size": 1024, "context": 128, "layers": 4, "heads": 4, "width": 128, "dropout": 0.0}
 TRAINING = TrainingSettings(
     minutes=4.0,
     batch=12,
@@ -101,8 +101,8 @@ def train(
     overwrite: OverwriteOption = False,
     device: DeviceOption = "cpu",
     model: Annotated[KindOfModel, option("The kind of network.", NETWORK)] = MODEL,
-    sizes: Annotated[dict[str, Any], OptionsOf(SHAPE, panel=NETWORK, help=NETWORK_HELP)],
-    pattern: Annotated[str, option("How text is split: gpt2, gpt4 or a regular expression.", NETWORK)] = PATTERN,
+    sizes: Annotated[dict[str, Any], OptionsOf(TransformerConfig, defaults=SIZES, panel=NETWORK, help=NETWORK_HELP)],
+    pattern: Annotated[str, option("How text is split: gpt2, gpt4, gpt4o or a regular expression.", NETWORK)] = PATTERN,
     training: Annotated[dict[str, Any], OptionsOf(TRAINING)],
 ) -> None:
     """Train a language model on TEXT, and watch it learn to write.
@@ -116,10 +116,10 @@ def train(
         check_may_change(options_given(command))
         trainer, corpus = resumed_run(console, folder, texts or [], training, device)
     else:
-        usual = {name: getattr(SHAPE, name) for name in NETWORK_HELP if name not in SHAPE.following}
-        config = KINDS[model](**usual | sizes)
+        config = KINDS[model](**SIZES | sizes)
         settings = TRAINING.with_(**training)
-        trainer, corpus = new_run(console, folder, texts or [], config, settings, pattern, device, overwrite)
+        at_most = "vocab_size" not in sizes
+        trainer, corpus = new_run(console, folder, texts or [], config, settings, pattern, at_most, device, overwrite)
     follow(console, trainer, corpus)
 
 
@@ -175,17 +175,29 @@ def new_run(
     config: TransformerConfig,
     settings: TrainingSettings,
     pattern: str,
+    at_most: bool,
     device: str,
     overwrite: bool,
 ) -> tuple[Trainer, Corpus]:
-    """Everything up to the first step. The folder is not touched before all checks have passed."""
+    """Everything up to the first step. The folder is not touched before all checks have passed.
+
+    at_most: where the text supports fewer tokens than the config's vocabulary has, the model gets as many as it does.
+    """
     check_free(folder, overwrite)
     plan = make_plan(config, settings, device=device)
     plan.check()
     check_disk(folder, plan.weights + CHECKPOINTS_AT_ONCE * plan.checkpoint)
     corpus = read_corpus(console, texts)
     with console.status("Learning the vocabulary"):
-        tokenizer = Tokenizer.train((document.text for document in corpus.train), config.vocab_size, pattern)
+        texts_to_learn = (document.text for document in corpus.train)
+        tokenizer = Tokenizer.train(texts_to_learn, config.vocab_size, pattern, at_most=at_most)
+    if tokenizer.vocab_size < config.vocab_size:
+        say(
+            console,
+            f"Vocabulary: {tokenizer.vocab_size:,} tokens, the most that this text supports; the default is "
+            f"{config.vocab_size:,}.",
+        )
+        config = config.with_(vocab_size=tokenizer.vocab_size)
     tokens, validation = prepare(console, corpus, tokenizer, config, settings)
     say(console, make_plan(config, settings, eval_windows=len(validation.inputs), device=device).summary())
     source = {"texts": [str(path.absolute()) for path in texts]}
@@ -251,9 +263,17 @@ def prepare(
 
 
 def token_stream(documents: Iterable[Document], tokenizer: Tokenizer) -> np.ndarray:
-    """All documents as one row of ids (N,), after each the token that ends a text; a blank line if there is no such."""
+    """All documents as one row of ids (N,), after each the token that ends a text; a blank line if there is no such.
+
+    Special tokens in a document are encoded as themselves: "<|endoftext|>" between two stories in one file ends the
+    first, and the model learns to stop there. A document that ends with it gets no second one.
+    """
     end = tokenizer.encode("\n\n") if tokenizer.end_of_text is None else [tokenizer.end_of_text]
-    pieces = [piece for document in documents for piece in (tokenizer.encode_array(document.text), end)]
+    pieces: list[np.ndarray | list[int]] = []
+    for document in documents:
+        ids = tokenizer.encode_array(document.text, allowed_special="all")
+        has_ended = len(ids) > 0 and ids[-1] == tokenizer.end_of_text
+        pieces += [ids] if has_ended else [ids, end]
     return np.concatenate(pieces, dtype=np.int32)
 
 
@@ -311,7 +331,8 @@ def prompts(run: RunFolder, corpus: Corpus) -> Prompts:
     if run.source.get("texts") == []:
         # Without the colon on the command line: ":\n" is one token to most tokenizers, and ":" alone starts no speech.
         return Prompts(sample="ROMEO:\n", write="ROMEO", ask="To be, or not to")
-    opening = " ".join(corpus.validation_text[:OPENING].split()[:4])
+    documents = split_at_names(corpus.validation_text, run.load_tokenizer().special_tokens)[::2]
+    opening = " ".join(next(filter(str.strip, documents), "")[:OPENING].split()[:4])
     return Prompts(sample="", write=opening, ask=opening)
 
 

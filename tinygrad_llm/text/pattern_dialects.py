@@ -38,7 +38,7 @@ COUNTED = re.compile(r"\{(\d*)(,?)(\d*)\}")
 ESCAPE = re.compile(
     r"\\(?:[pP]\{[^}]*\}|[kgN](?:<[^>]*>|\{[^}]*\})|x\{[^}]*\}|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|.)", re.DOTALL
 )
-OPENING = re.compile(r"\(\?(?:<?[=!]|[>:|~]|P?<\w+>|[\w-]+:|[\w-]+\))|\(")
+OPENING = re.compile(r"\(\?(?:<?[=!]|[>:|~&]|P?<\w+>|[\w-]+:|[\w-]+\))|\(")
 
 
 class Part(NamedTuple):
@@ -165,7 +165,9 @@ def translated(parts: list[Part], atom: Callable[[str], str], repeated: Callable
 
 
 LINE_END = "\ue000"  # stands for (?m:$) while a pattern is translated
+REFUSED = {r"\G", r"\K", r"\g", r"\m", r"\M", r"\L", r"\N"}  # calls of groups, and what only one of the two knows
 FROM_ONIGURUMA = {
+    "{": r"\{",  # where it begins no count: `regex` might read errors to be tolerated
     "^": r"(?:\A|(?<=\n)(?!\Z))",
     "$": "(?m:$)",
     r"\Z": r"(?=\n?\Z)",
@@ -190,9 +192,10 @@ def flags_of(text: str) -> str:
 
 
 def atom_from_oniguruma(text: str) -> str:
-    if text in (r"\G", r"\K") or text.startswith("(?~"):
+    flags = flags_of(text)
+    if text[:2] in REFUSED or text.startswith(("(?~", "(?&")) or set(flags) - set("imx-"):
         raise InputError(f"the split pattern uses {text}, which is not supported")
-    return text.replace("m", "s") if "m" in flags_of(text) else FROM_ONIGURUMA.get(text, text)
+    return text.replace("m", "s") if "m" in flags else FROM_ONIGURUMA.get(text, text)
 
 
 def atom_to_oniguruma(text: str) -> str:

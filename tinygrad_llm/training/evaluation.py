@@ -1,6 +1,6 @@
 """Measuring a model on text it has never seen: always the same windows, so that two measurements can be compared.
 
-Comes before: `text.batches` (the windows). Comes after: `trainer`.
+Builds on: `text.batches` (the windows). Used by: `trainer`.
 """
 
 from dataclasses import dataclass

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from tinygrad_llm.drawing.views import shown_by
+from tinygrad_llm.errors import InputError
 from tinygrad_llm.training.events import Evaluated, Event, Stepped
 from tinygrad_llm.training.run_folder import RunFolder
 
@@ -21,8 +22,9 @@ BARS_SHOWN = 40
 class History:
     """The steps and the evaluations of a run; it prints in a few lines.
 
-    steps, evaluations: lists of `Stepped` and `Evaluated`. losses, lrs, gradient_norms: (steps,) arrays, one number per
-    step, the losses in nats per token. evaluation_steps, evaluation_losses: (evaluations,) arrays.
+    In a notebook it is a chart. steps, evaluations: lists of `Stepped` and `Evaluated`. losses, lrs, gradient_norms:
+    (steps,) arrays, one number per step, the losses in nats per token. evaluation_steps, evaluation_losses:
+    (evaluations,) arrays.
     """
 
     _repr_html_ = shown_by("tinygrad_llm.pictures.history")
@@ -35,9 +37,15 @@ class History:
 
     @classmethod
     def of_run(cls, run: RunFolder) -> History:
-        """What a run folder's metrics.jsonl says."""
-        lines = run.metrics()
-        return cls(EVENTS[line["event"]](**{name: line[name] for name in line if name != "event"}) for line in lines)
+        """What a run folder's metrics.jsonl says. Raises InputError naming a line that is damaged."""
+        history = cls()
+        for number, line in enumerate(run.metrics(), start=1):
+            try:
+                history.append(EVENTS[line["event"]](**{name: line[name] for name in line if name != "event"}))
+            except (KeyError, TypeError) as error:
+                path = run.path / "metrics.jsonl"
+                raise InputError(f"line {number} of {path} is damaged ({error}). Delete the line.") from error
+        return history
 
     def append(self, event: Event) -> None:
         """Take in an event of a run; only steps and evaluations are kept."""

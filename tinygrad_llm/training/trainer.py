@@ -6,7 +6,7 @@ evaluations, checkpoints, the log, Ctrl-C. It prints nothing: `run()` yields eve
     for event in Trainer(run, model, tokens, validation).run():
         print(event)
 
-Comes before: `optimizers`, `schedules`, `evaluation`, `checkpoints`. Comes after: the command line.
+Builds on: `adamw`, `muon`, `schedules`, `evaluation`, `checkpoints`. Used by: the command line.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -280,11 +281,12 @@ class Trainer:
         if self.run_folder is None:
             return None
         self.run_folder.remove_leftovers()
-        path, checkpoint, damaged = newest_checkpoint(self.run_folder.checkpoints)
+        path, checkpoint, damaged = newest_checkpoint(
+            self.run_folder.checkpoints, partial(self._restore, self.run_folder)
+        )
         if path is None or checkpoint is None:
             self.run_folder.cut_logs({})
             return None
-        self._restore(checkpoint, self.run_folder)
         self._saved = (Saved(self.step, path), self.last)
         return Resumed(self.step, path, damaged)
 
@@ -302,7 +304,7 @@ class Trainer:
             "logs": run.sync_logs(),
         }
 
-    def _restore(self, checkpoint: Checkpoint, run: RunFolder) -> None:
+    def _restore(self, run: RunFolder, checkpoint: Checkpoint) -> None:
         state = checkpoint.state
         if state["text_checksum"] != self.text_checksum:
             raise InputError("the training text is not the one this run began with. Give the same text to resume it.")

@@ -4,7 +4,7 @@
 
 One step is `trainer.train_step`; a run with a folder, checkpoints and resuming is `trainer.Trainer`.
 
-Builds on: `trainer`, `history`. Used by: whoever trains from Python.
+Builds on: `trainer`, `history`. Used by: `tg.train`.
 """
 
 from __future__ import annotations
