@@ -22,6 +22,7 @@ BESIDE = {
     "autograd/arguments.py": "arguments of ops given by name or by position",
     "autograd/changes.py": "was a value changed that a gradient needs?",
     "autograd/fused.py": "a formula with a fast kernel beside it",
+    "autograd/op_errors.py": "did the rule return what it must?",
     "autograd/ops/activations.py": "ops that some models use",
     "autograd/ops/composite.py": "ops written with other ops",
     "backend.py": "NumPy or CuPy?",

@@ -8,8 +8,7 @@ that is used twice gets two gradients and may pass on only their sum, so it wait
 
 Visit b each time a gradient arrives, as a plain depth-first traversal does, and the work doubles with every such line;
 visit it only the first time, and a gets the gradients of half the paths. The order that waits is the reverse of a
-topological order, a list in which inputs stand before outputs. It is made by a loop, not by recursion, so ten thousand
-chained ops are no problem.
+topological order, a list in which inputs stand before outputs. A loop makes it, so long chains are no problem.
 
 Used by: `Tensor.backward`, and `subgraph` for derivatives of functions and of definitions.
 """
@@ -22,6 +21,7 @@ from typing import Any
 from tinygrad_llm.autograd.changes import check_unchanged, refuse_freed
 from tinygrad_llm.autograd.hooks import apply_hooks
 from tinygrad_llm.autograd.modes import mode
+from tinygrad_llm.autograd.op_errors import checked_gradients
 
 
 def backward_pass(
@@ -55,7 +55,7 @@ def backward_pass(
         wanted = [] if node is None else [id(x) in total for x in node.inputs]
         if not any(wanted):
             continue
-        found = node.op.backward(node, g, tensor, wanted)
+        found = checked_gradients(node, node.op.backward(node, g, tensor, wanted), wanted)
         for observer in mode.observers:
             observer.on_backward(node, tensor, g, found)
         for x, gx in zip(node.inputs, found, strict=True):
