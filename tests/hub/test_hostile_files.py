@@ -20,7 +20,6 @@ from tinygrad_llm.errors import InputError, MachineError
 from tinygrad_llm.hub.gguf import ENCODINGS, GGUFFile
 from tinygrad_llm.hub.gguf_model import load_gguf
 from tinygrad_llm.hub.hugging_face import load_hugging_face
-from tinygrad_llm.hub.json_objects import parse_json_object
 from tinygrad_llm.hub.safetensors import SafetensorsFiles
 
 MEMORY = 50_000_000  # bytes; all files here are below 200 kB, unless they say otherwise
@@ -363,11 +362,3 @@ def test_an_infinite_weight_is_named(hf_files, place):
     folder = write_all(place / "infinite", hf_files | {"model.safetensors": data[:-4] + struct.pack("<f", np.inf)})
     with pytest.raises(InputError, match="values that are infinite or no numbers"):
         load_hugging_face(folder)
-
-
-@pytest.mark.parametrize(
-    "data", [b"", b"[1]", b'{"a":1,"a":2}', b"[" * 10_000, b'{"a":' + b"9" * 10_000 + b"}", b"\xff\xfe\xfd", b"nul"]
-)
-def test_json_that_is_none_is_an_error_of_its_file(data):
-    with bounded(), pytest.raises(InputError, match="some.json"):
-        parse_json_object(data, "some.json")

@@ -34,6 +34,7 @@ from tinygrad_llm.nn.transformer import Transformer
 
 Format = Literal["hf", "gguf"]
 LAYER = "{layer}"  # in a name: the number of the layer
+LAYER_LIMIT = 1000  # far above any model; a damaged file must not make a table of a billion rows
 
 
 @dataclass(frozen=True)

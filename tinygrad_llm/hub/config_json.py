@@ -14,9 +14,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from tinygrad_llm.entries import Entries
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.hub.architectures import FAMILIES, Family, family_of
-from tinygrad_llm.hub.settings import Settings
+from tinygrad_llm.hub.architectures import FAMILIES, LAYER_LIMIT, Family, family_of
 from tinygrad_llm.nn.config import TransformerConfig
 from tinygrad_llm.nn.positions import RotaryScaling
 
@@ -32,7 +32,7 @@ def config_from_json(values: dict[str, Any], source: str) -> tuple[Family, Trans
 
     Raises InputError that names the key when something is missing, of the wrong type, or not supported.
     """
-    settings = Settings(values, source)
+    settings = Entries(values, source)
     model_type = values.get("model_type")
     family = next((family for family in FAMILIES.values() if family.model_type == model_type), None)
     if family is None:
@@ -43,29 +43,29 @@ def config_from_json(values: dict[str, Any], source: str) -> tuple[Family, Trans
     return family, _gpt2(settings) if family.name == "gpt2" else _rotary(settings, family)
 
 
-def _gpt2(settings: Settings) -> TransformerConfig:
+def _gpt2(settings: Entries) -> TransformerConfig:
     settings.refuse_unless("activation_function", GELU_TANH, "gelu_new")
     settings.refuse_unless("scale_attn_weights", (True,), True)
     settings.refuse_unless("scale_attn_by_inverse_layer_idx", (False,), False)
     settings.refuse_unless("add_cross_attention", (False,), False)
     return TransformerConfig.gpt2(
-        vocab_size=settings.whole("vocab_size"),
-        context=settings.whole("n_positions"),
-        layers=settings.layers("n_layer"),
-        heads=settings.whole("n_head"),
-        width=settings.whole("n_embd"),
-        hidden=settings.maybe_whole("n_inner"),
+        vocab_size=settings.integer("vocab_size"),
+        context=settings.integer("n_positions"),
+        layers=settings.integer("n_layer", maximum=LAYER_LIMIT),
+        heads=settings.integer("n_head"),
+        width=settings.integer("n_embd"),
+        hidden=settings.optional_integer("n_inner"),
         norm_eps=settings.number("layer_norm_epsilon", 1e-5),
-        tied=settings.flag("tie_word_embeddings", True),
+        tied=settings.boolean("tie_word_embeddings", True),
     )
 
 
-def _rotary(settings: Settings, family: Family) -> TransformerConfig:
+def _rotary(settings: Entries, family: Family) -> TransformerConfig:
     """Llama and all that came from it: each adds a few keys of its own."""
     name = family.name
     gemma = name.startswith("gemma")
-    layers = settings.layers("num_hidden_layers")
-    bias = name == "llama" and settings.flag("attention_bias", False)
+    layers = settings.integer("num_hidden_layers", maximum=LAYER_LIMIT)
+    bias = name == "llama" and settings.boolean("attention_bias", False)
     settings.refuse_unless("mlp_bias", (bias,), False)
     if name != "llama":
         settings.refuse_unless("attention_bias", (False,), False)
@@ -78,7 +78,7 @@ def _rotary(settings: Settings, family: Family) -> TransformerConfig:
     )
     base, scaling, local_base = _rotary_settings(settings, family)
     window, every = _windows(settings, family, layers)
-    width = settings.whole("hidden_size")
+    width = settings.integer("hidden_size")
     own: dict[str, Any] = {"qkv_bias": True} if name == "qwen2" else {"qk_norm": True} if name == "qwen3" else {}
     if gemma:
         settings.refuse_unless("use_bidirectional_attention", (False, None), None)
@@ -89,21 +89,21 @@ def _rotary(settings: Settings, family: Family) -> TransformerConfig:
             "post_norms": True,
             "qk_norm": name == "gemma3",
             "attention_scale": settings.number("query_pre_attn_scalar", 256) ** -0.5,
-            "attention_softcap": settings.maybe_number("attn_logit_softcapping", caps[0]),
-            "logit_softcap": settings.maybe_number("final_logit_softcapping", caps[1]),
+            "attention_softcap": settings.optional_number("attn_logit_softcapping", caps[0]),
+            "logit_softcap": settings.optional_number("final_logit_softcapping", caps[1]),
         }
     return TransformerConfig.llama(
-        vocab_size=settings.whole("vocab_size"),
-        context=settings.whole("max_position_embeddings"),
+        vocab_size=settings.integer("vocab_size"),
+        context=settings.integer("max_position_embeddings"),
         layers=layers,
-        heads=settings.whole("num_attention_heads"),
-        kv_heads=settings.maybe_whole("num_key_value_heads"),
+        heads=settings.integer("num_attention_heads"),
+        kv_heads=settings.optional_integer("num_key_value_heads"),
         head_width=_head_width(settings, family),
         width=width,
-        hidden=settings.whole("intermediate_size"),
+        hidden=settings.integer("intermediate_size"),
         norm_eps=settings.number("rms_norm_eps", 1e-6),
         bias=bias,
-        tied=settings.flag("tie_word_embeddings", gemma),
+        tied=settings.boolean("tie_word_embeddings", gemma),
         rotary_base=base,
         rotary_scaling=scaling,
         local_rotary_base=local_base,
@@ -113,25 +113,25 @@ def _rotary(settings: Settings, family: Family) -> TransformerConfig:
     )
 
 
-def _head_width(settings: Settings, family: Family) -> int | None:
+def _head_width(settings: Entries, family: Family) -> int | None:
     usual = {"qwen3": 128, "gemma": 256, "gemma2": 256, "gemma3": 256}.get(family.name)
-    return settings.maybe_whole("head_dim") or usual
+    return settings.optional_integer("head_dim") or usual
 
 
-def _windows(settings: Settings, family: Family, layers: int) -> tuple[int | None, int | None]:
+def _windows(settings: Entries, family: Family, layers: int) -> tuple[int | None, int | None]:
     """The sliding window, and every how many layers there is one without it."""
     name = family.name
     if name in ("llama", "gemma"):
         return None, None
     if name == "mistral":
-        window = settings.whole("sliding_window") if settings.values.get("sliding_window", 4096) is not None else None
+        window = settings.integer("sliding_window") if settings.values.get("sliding_window", 4096) is not None else None
         return window, None
     usual = {"gemma2": 2, "gemma3": 6}.get(name)
-    if usual is None and not settings.flag("use_sliding_window", False):
+    if usual is None and not settings.boolean("use_sliding_window", False):
         return None, None
-    window = settings.whole("sliding_window", 4096)
+    window = settings.integer("sliding_window", 4096)
     if usual is not None:
-        usual = settings.maybe_whole("sliding_window_pattern") or usual
+        usual = settings.optional_integer("sliding_window_pattern") or usual
     kinds = settings.values.get("layer_types")
     if kinds is None:
         if usual is not None:
@@ -154,19 +154,23 @@ def _windows(settings: Settings, family: Family, layers: int) -> tuple[int | Non
     return window, every
 
 
-def _rotary_settings(settings: Settings, family: Family) -> tuple[float, RotaryScaling | None, float | None]:
+def _rotary_settings(settings: Entries, family: Family) -> tuple[float, RotaryScaling | None, float | None]:
     """Base, scaling, and the base of layers with a window."""
     settings.refuse_unless("partial_rotary_factor", (1, None), None)
-    context = settings.whole("max_position_embeddings")
-    new = settings.part("rope_parameters")
+    context = settings.integer("max_position_embeddings")
+    new = settings.optional_object("rope_parameters")
     if family.name != "gemma3":
         rotary = new or settings
-        return rotary.number("rope_theta", 10_000.0), _scaling(new or settings.part("rope_scaling"), context), None
+        return (
+            rotary.number("rope_theta", 10_000.0),
+            _scaling(new or settings.optional_object("rope_scaling"), context),
+            None,
+        )
     base, local_base = 1e6, 1e4
     if new is None:
         base, local_base = settings.number("rope_theta", base), settings.number("rope_local_base_freq", local_base)
-        return base, _scaling(settings.part("rope_scaling"), context), local_base
-    full, local = new.part("full_attention"), new.part("sliding_attention")
+        return base, _scaling(settings.optional_object("rope_scaling"), context), local_base
+    full, local = new.optional_object("full_attention"), new.optional_object("sliding_attention")
     if local is not None:
         local.refuse_unless("rope_type", ("default",), "default")
         local_base = local.number("rope_theta", local_base)
@@ -175,7 +179,7 @@ def _rotary_settings(settings: Settings, family: Family) -> tuple[float, RotaryS
     return base, _scaling(full, context), local_base
 
 
-def _scaling(rotary: Settings | None, context: int) -> RotaryScaling | None:
+def _scaling(rotary: Entries | None, context: int) -> RotaryScaling | None:
     if rotary is None:
         return None
     kind = rotary.values.get("rope_type", rotary.values.get("type", "default"))
@@ -189,7 +193,7 @@ def _scaling(rotary: Settings | None, context: int) -> RotaryScaling | None:
             rotary.number("factor"),
             rotary.number("low_freq_factor"),
             rotary.number("high_freq_factor"),
-            rotary.whole("original_max_position_embeddings", context),
+            rotary.integer("original_max_position_embeddings", context),
         )
     raise InputError(f"{rotary.source}: the scaling {kind!r} is not supported here, only 'linear' and 'llama3'.")
 

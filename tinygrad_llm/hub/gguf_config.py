@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.entries import Entries
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.hub.architectures import FAMILIES, Family, family_of
+from tinygrad_llm.hub.architectures import FAMILIES, LAYER_LIMIT, Family, family_of
 from tinygrad_llm.hub.gguf import GGUFFile
-from tinygrad_llm.hub.settings import Settings
 from tinygrad_llm.nn.config import TransformerConfig
 from tinygrad_llm.nn.positions import RotaryScaling
 
@@ -44,7 +44,7 @@ def config_from_gguf(file: GGUFFile) -> tuple[Family, TransformerConfig]:
     values = {
         key.removeprefix(prefix): shortest(value) for key, value in file.metadata.items() if key.startswith(prefix)
     }
-    settings = Settings(values, f"{source}, {family.name}")
+    settings = Entries(values, f"{source}, {family.name}")
     settings.refuse_unless("expert_count", (0,), 0)
     config = _sizes(settings, file)
     return family, config if family.name == "gpt2" else _rotary(config, settings, family, file)
@@ -55,18 +55,18 @@ def shortest(value: Any) -> Any:
     return float(str(np.float32(value))) if isinstance(value, float) and math.isfinite(value) else value
 
 
-def _sizes(settings: Settings, file: GGUFFile) -> TransformerConfig:
+def _sizes(settings: Entries, file: GGUFFile) -> TransformerConfig:
     embedding = file.shapes.get("token_embd.weight", ())
     if len(embedding) != 2:
         raise InputError(f"{file.path} has no token_embd.weight: it is no whole language model.")
     return TransformerConfig.gpt2(
         vocab_size=embedding[0],
-        context=settings.whole("context_length"),
-        layers=settings.layers("block_count"),
-        heads=settings.whole("attention.head_count"),
-        width=settings.whole("embedding_length"),
-        head_width=settings.maybe_whole("attention.key_length"),
-        hidden=settings.whole("feed_forward_length"),
+        context=settings.integer("context_length"),
+        layers=settings.integer("block_count", maximum=LAYER_LIMIT),
+        heads=settings.integer("attention.head_count"),
+        width=settings.integer("embedding_length"),
+        head_width=settings.optional_integer("attention.key_length"),
+        hidden=settings.integer("feed_forward_length"),
         norm_eps=settings.number(
             "attention.layer_norm_epsilon"
             if "attention.layer_norm_epsilon" in settings.values
@@ -76,7 +76,7 @@ def _sizes(settings: Settings, file: GGUFFile) -> TransformerConfig:
     )
 
 
-def _rotary(config: TransformerConfig, settings: Settings, family: Family, file: GGUFFile) -> TransformerConfig:
+def _rotary(config: TransformerConfig, settings: Entries, family: Family, file: GGUFFile) -> TransformerConfig:
     D = config.channels_per_head
     settings.refuse_unless("attention.value_length", (D,), D)
     settings.refuse_unless("rope.dimension_count", (D,), D)
@@ -84,7 +84,7 @@ def _rotary(config: TransformerConfig, settings: Settings, family: Family, file:
     own: dict[str, Any] = {"qkv_bias": True} if name == "qwen2" else {"qk_norm": True} if name == "qwen3" else {}
     if name == "llama":
         own["bias"] = "blk.0.attn_q.bias" in file.shapes
-        own["window"] = settings.maybe_whole("attention.sliding_window")
+        own["window"] = settings.optional_integer("attention.sliding_window")
     if name.startswith("gemma"):
         own = {"mlp": "geglu", "embedding_scale": math.sqrt(config.width)}
     if name in FULL_ATTENTION_EVERY:
@@ -92,12 +92,12 @@ def _rotary(config: TransformerConfig, settings: Settings, family: Family, file:
         own |= {
             "post_norms": True,
             "qk_norm": name == "gemma3",
-            "window": settings.whole("attention.sliding_window"),
+            "window": settings.integer("attention.sliding_window"),
             "full_attention_every": FULL_ATTENTION_EVERY[name],
             "local_rotary_base": LOCAL_ROTARY_BASE if name == "gemma3" else None,
             "attention_scale": gemma_scale(config, name),
-            "attention_softcap": settings.maybe_number("attn_logit_softcapping", caps[0]),
-            "logit_softcap": settings.maybe_number("final_logit_softcapping", caps[1]),
+            "attention_softcap": settings.optional_number("attn_logit_softcapping", caps[0]),
+            "logit_softcap": settings.optional_number("final_logit_softcapping", caps[1]),
         }
         pattern = "attention.sliding_window_pattern"
         settings.refuse_unless(pattern, (FULL_ATTENTION_EVERY[name],), FULL_ATTENTION_EVERY[name])
@@ -108,7 +108,7 @@ def _rotary(config: TransformerConfig, settings: Settings, family: Family, file:
         "norm": "rms_norm",
         "mlp": "swiglu",
         "bias": False,
-        "kv_heads": settings.maybe_whole("attention.head_count_kv"),
+        "kv_heads": settings.optional_integer("attention.head_count_kv"),
         "rotary_base": settings.number("rope.freq_base", 10_000.0),
         "rotary_scaling": _rotary_scaling(config, settings, family, file),
     }
@@ -123,7 +123,7 @@ def gemma_scale(config: TransformerConfig, family: str) -> float:
 
 
 def _rotary_scaling(
-    config: TransformerConfig, settings: Settings, family: Family, file: GGUFFile
+    config: TransformerConfig, settings: Entries, family: Family, file: GGUFFile
 ) -> RotaryScaling | None:
     settings.refuse_unless("rope.scaling.type", ("none", "linear"), "none")
     if settings.values.get("rope.scaling.type") == "linear":
@@ -139,7 +139,7 @@ def _rotary_scaling(
     scaling = RotaryScaling(
         "llama3",
         factor=shortest(float(factors.max())),
-        original_context=settings.whole("rope.scaling.original_context_length", 8192),
+        original_context=settings.integer("rope.scaling.original_context_length", 8192),
     )
     base = settings.number("rope.freq_base", 10_000.0)
     if not np.allclose(rotary_factors(scaling, config.channels_per_head, base), factors, rtol=1e-4):

@@ -20,10 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_llm.errors import InputError, MachineError
-from tinygrad_llm.files import read_text
+from tinygrad_llm.files import read_json_object, read_text
 from tinygrad_llm.hub.architectures import export_arrays, load_network, mapping
 from tinygrad_llm.hub.config_json import config_from_json, config_to_json
-from tinygrad_llm.hub.json_objects import read_json_object
 from tinygrad_llm.hub.pretrained import Pretrained, fitted, without_unused
 from tinygrad_llm.hub.safetensors import INDEX, SINGLE, SafetensorsFiles, write_safetensors
 from tinygrad_llm.hub.staging import staged

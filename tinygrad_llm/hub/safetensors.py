@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.errors import InputError, MachineError
-from tinygrad_llm.hub.json_objects import parse_json_object, read_json_object
+from tinygrad_llm.files import parse_json_object, read_json_object
 from tinygrad_llm.hub.weights import BF16, F16, F32, read_numbers
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
