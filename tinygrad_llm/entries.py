@@ -73,8 +73,9 @@ class Entries:
             raise self.error(key, "an object", value)
         return Entries(value, f"{self.source}, {key}", self.advice)
 
-    def optional_integer(self, key: str) -> int | None:
-        return self.integer(key) if key in self else None
+    def optional_integer(self, key: str, default: int | None = None) -> int | None:
+        """As `integer`; but an entry that is null means None, and only one that is absent means the default."""
+        return None if self.values.get(key, default) is None else self.integer(key, default)
 
     def optional_number(self, key: str, default: float | None = None) -> float | None:
         """As `number`; but an entry that is null means None, and only one that is absent means the default."""

@@ -143,7 +143,7 @@ def parse_json_object(data: bytes | str, source: str, advice: str = "Fetch it ag
     try:
         value = json.loads(data, object_pairs_hook=_without_repetition)
         _check_nesting(value)
-        if ("\\ud" if isinstance(data, str) else b"\\ud") in data.lower():
+        if "\\ud" in (data if isinstance(data, str) else data.decode("utf-8", "replace")).lower():
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise InputError(f"{source} has half of a surrogate pair in a text. {advice}") from error

@@ -1,5 +1,6 @@
 """The families: what Transformers answers, both formats there and back, and what is not supported, by name."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -173,13 +174,62 @@ def test_the_older_form_of_the_rotary_settings():
         assert config.rotary_base == 5e5
 
 
+CASES = json.loads((GOLDEN.parent / "config_golden.json").read_text())
+
+
+@pytest.mark.parametrize("values, answer", CASES)
+def test_a_config_json_means_what_transformers_makes_of_it(values, answer):
+    """Or it is refused by name. `rope_theta`, `rope_scaling`, `rope_parameters` and the windows in many mixtures."""
+    try:
+        _, config = config_from_json(values, "config.json")
+    except InputError as error:
+        assert str(error).startswith("config.json")
+        return
+    assert answer["supported"]
+    assert [config.window_of(layer) for layer in range(config.layers)] == answer["windows"]
+    pairs = np.arange(0, config.channels_per_head, 2)
+    for kind, angles in answer["angles"].items():
+        local = kind == "sliding_attention" and config.local_rotary_base is not None
+        frequencies = (config.local_rotary_base if local else config.rotary_base) ** (-pairs / config.channels_per_head)
+        if config.rotary_scaling is not None and not local:
+            frequencies = config.rotary_scaling(frequencies)
+        np.testing.assert_allclose(frequencies, angles, rtol=1e-4)
+
+
+def test_of_those_cases_that_are_supported_most_are_read():
+    read = 0
+    for values, _ in CASES:
+        with contextlib.suppress(InputError):
+            config_from_json(values, "config.json")
+            read += 1
+    assert read >= 0.75 * sum(answer["supported"] for _, answer in CASES)  # the others contradict themselves
+
+
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
         ("llama", {"model_type": "mixtral"}, "model_type 'mixtral' is not supported.*Supported are gpt2, llama"),
         ("llama", {"model_type": None}, "model_type None is not supported"),
         ("llama", {"hidden_act": "relu"}, "hidden_act is 'relu'.*Supported: 'silu', 'swish'"),
-        ("llama", {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "the scaling 'yarn' is not supported"),
+        (
+            "llama",
+            {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}},
+            "rope_type is 'yarn', which is not supported",
+        ),
+        (
+            "llama",
+            {"rope_parameters": {"rope_type": "default"}, "rope_scaling": {"type": "yarn", "factor": 4.0}},
+            "rope_scaling: type is 'yarn', which is not supported",
+        ),
+        ("llama", {"rope_parameters": {"full_attention": {"rope_type": "default"}}}, "full_attention is an object"),
+        ("gemma3", {"rope_parameters": {"rope_type": "linear", "factor": 8.0}}, "outside of 'full_attention'"),
+        ("gemma3", {"rope_scaling": {"type": "linear", "factor": 8.0}}, "Name it rope_type"),
+        ("llama", {"residual_multiplier": 0.22}, "residual_multiplier is 0.22, which is not supported"),
+        ("llama", {"per_layer_config": {"0": {"head_dim": 4}}}, "per_layer_config is an object"),
+        ("llama", {"final_logit_softcapping": 30.0}, "final_logit_softcapping is 30.0"),
+        ("llama", {"is_causal": False}, "is_causal is false"),
+        ("mistral", {"layer_types": ["full_attention"] * 2}, "layer_types and sliding_window disagree"),
+        ("gemma2", {"sliding_window": None}, "no size is given"),
         ("llama", {"rope_scaling": {"rope_type": "linear"}}, "rope_scaling has no factor"),
         ("llama", {"rope_scaling": 7}, "rope_scaling must be an object"),
         ("llama", {"partial_rotary_factor": 0.5}, "partial_rotary_factor is 0.5"),
