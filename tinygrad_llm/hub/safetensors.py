@@ -27,16 +27,18 @@ from tinygrad_llm.files import parse_json_object, read_json_object
 from tinygrad_llm.hub.weights import BF16, F16, F32, read_numbers
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+BLOCK = 1 << 20  # bytes that are compared at a time
 HEADER_LIMIT = 1 << 25  # bytes; a model of 100 layers needs 2^17
 ENCODINGS = {encoding.name: encoding for encoding in (F32, F16, BF16)}
 
 
 @dataclass(frozen=True)
 class ArrayInfo:
-    """Where one array stands: in which file, at which byte, and of what type it is."""
+    """Where one array stands: in which file, at which byte, how many bytes long, and of what type it is."""
 
     path: Path
     offset: int
+    size: int
     type: str
     shape: tuple[int, ...]
 
@@ -90,6 +92,20 @@ class SafetensorsFiles:
             raise InputError(f"{info.path}: {name} is of type {info.type}, and {', '.join(ENCODINGS)} are read.")
         read_numbers(info.path, info.offset, ENCODINGS[info.type], out, name)
 
+    def same_values(self, one: str, other: str) -> bool:
+        """Whether two arrays have the same type, shape and bytes."""
+        a, b = self.arrays[one], self.arrays[other]
+        if (a.type, a.shape, a.size) != (b.type, b.shape, b.size):
+            return False
+        try:
+            with open(a.path, "rb") as file, open(b.path, "rb") as other_file:
+                file.seek(a.offset)
+                other_file.seek(b.offset)
+                blocks = [min(BLOCK, a.size - start) for start in range(0, a.size, BLOCK)]
+                return all(file.read(length) == other_file.read(length) for length in blocks)
+        except OSError as error:
+            raise MachineError(f"{a.path} cannot be read: {error.strerror or error}. Check the disk.") from error
+
     def close(self) -> None:
         """Nothing is kept open."""
 
@@ -112,10 +128,13 @@ def read_header(path: Path) -> dict[str, ArrayInfo]:
     except OSError as error:
         raise MachineError(f"{path} cannot be read: {error.strerror or error}. Check the disk.") from error
     header.pop("__metadata__", None)
-    return {
-        name: ArrayInfo(path, 8 + length + entry["data_offsets"][0], entry["dtype"], tuple(entry["shape"]))
-        for name, entry in header.items()
-    }
+    return {name: _array_info(path, 8 + length, entry) for name, entry in header.items()}
+
+
+def _array_info(path: Path, start: int, entry: dict[str, Any]) -> ArrayInfo:
+    """start: the byte of the file at which the data begin."""
+    begin, end = entry["data_offsets"]
+    return ArrayInfo(path, start + begin, end - begin, entry["dtype"], tuple(entry["shape"]))
 
 
 def write_safetensors(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
