@@ -14,6 +14,7 @@ import tinygrad_llm as tg
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.hub.architectures import (
     FAMILIES,
+    Row,
     deinterleave,
     describe_mapping,
     export_arrays,
@@ -25,7 +26,7 @@ from tinygrad_llm.hub.architectures import (
 )
 from tinygrad_llm.hub.config_json import config_from_json, config_to_json
 from tinygrad_llm.hub.gguf import GGUFFile
-from tinygrad_llm.hub.gguf_config import config_from_gguf, config_to_gguf
+from tinygrad_llm.hub.gguf_config import ROTARY_FACTORS, config_from_gguf, config_to_gguf
 from tinygrad_llm.hub.gguf_model import gguf_network, write_gguf
 from tinygrad_llm.hub.hugging_face import hugging_face_network
 from tinygrad_llm.hub.safetensors import SafetensorsFiles, write_safetensors
@@ -270,6 +271,15 @@ def test_what_a_config_json_asks_for_and_is_not_here_is_named(name, changes, mes
         ({"llama.block_count": 2**31}, "must be an integer from 1 to 1000"),
         ({"llama.block_count": 1}, "8 arrays that this kind of model does not have|9 arrays"),
         ({"llama.feed_forward_length": 64}, "blk.0.ffn_gate.weight has the shape .* should be"),
+        ({"llama.attention.scale": 0.5}, "attention.scale is 0.5"),
+        ({"llama.logit_scale": 0.0625}, "logit_scale is 0.0625"),
+        ({"llama.residual_scale": 0.25}, "residual_scale is 0.25"),
+        ({"llama.attention.causal": False}, "attention.causal is false"),
+        ({"llama.final_logit_softcapping": 30.0}, "final_logit_softcapping is 30.0"),
+        ({"llama.rope.scaling.attn_factor": 0.5}, "rope.scaling.attn_factor is 0.5"),
+        ({"llama.attention.head_count_kv": [2, 4]}, r"head_count_kv must be an integer .* is \[2, 4\]"),
+        ({"general.type": "adapter"}, "general.type is 'adapter'"),
+        ({"llama.attention.head_count": 3}, r"a.gguf: heads must divide|a.gguf: kv_heads must divide"),
         ({"llama.context_length": "long"}, "context_length must be an integer"),
     ],
 )
@@ -281,6 +291,55 @@ def test_what_a_gguf_file_asks_for_and_is_not_here_is_named(tmp_path, changes, m
     file.metadata |= changes
     with pytest.raises(InputError, match=message):
         gguf_network(file)
+
+
+@pytest.mark.parametrize(
+    ("changes", "scaling"),
+    [
+        ({}, None),
+        ({"rope.scaling.type": "linear", "rope.scaling.factor": 4.0}, RotaryScaling("linear", 4.0)),
+        ({"rope.scaling.factor": 4.0}, RotaryScaling("linear", 4.0)),
+        ({"rope.scale_linear": 4.0}, RotaryScaling("linear", 4.0)),
+        ({"rope.scaling.factor": 2.0, "rope.scale_linear": 4.0}, RotaryScaling("linear", 2.0)),
+        ({"rope.scaling.factor": 0.0}, None),
+        ({"rope.scaling.type": "none", "rope.scaling.factor": 4.0}, None),
+        ({"attention.head_count_kv": [2, 2]}, None),
+    ],
+)
+def test_the_linear_scaling_of_a_gguf_file_as_llama_cpp_reads_it(tmp_path, changes, scaling):
+    network = tiny_network("llama")
+    write_gguf(tmp_path / "a.gguf", config_to_gguf(network.config), network, mapping(network.config, "gguf"))
+    file = GGUFFile(tmp_path / "a.gguf")
+    file.metadata |= {f"llama.{key}": value for key, value in changes.items()}
+    read = gguf_network(file)
+    assert read.config.rotary_scaling == scaling
+    same = np.array_equal(logits(read), logits(network))
+    assert same == (scaling is None)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("qwen2", {"attention.sliding_window": 8}, "attention.sliding_window is 8"),
+        ("gpt2", {"final_logit_softcapping": 30.0}, "final_logit_softcapping is 30.0"),
+        ("gemma3", {"attention.sliding_window_pattern": 4}, "sliding_window_pattern is 4"),
+    ],
+)
+def test_what_another_architecture_does_not_know_is_refused(tmp_path, name, changes, message):
+    network = tiny_network(name)
+    write_gguf(tmp_path / "a.gguf", config_to_gguf(network.config), network, mapping(network.config, "gguf"))
+    file = GGUFFile(tmp_path / "a.gguf")
+    file.metadata |= {f"{name}.{key}": value for key, value in changes.items()}
+    with pytest.raises(InputError, match=message):
+        gguf_network(file)
+
+
+def test_rotary_factors_in_a_file_of_another_family_are_not_passed_over(tmp_path):
+    network = tiny_network("qwen2")
+    row = Row(ROTARY_FACTORS, ("final_norm.weight",))
+    write_gguf(tmp_path / "a.gguf", config_to_gguf(network.config), network, [*mapping(network.config, "gguf"), row])
+    with pytest.raises(InputError, match="does not have, for instance rope_freqs.weight"):
+        gguf_network(GGUFFile(tmp_path / "a.gguf"))
 
 
 def test_other_rotary_factors_than_llama_3_s_are_refused(tmp_path):

@@ -46,7 +46,8 @@ def gguf_network(file: GGUFFile) -> Transformer:
     """The network in a GGUF file. Raises as `load_gguf` does."""
     family, config = config_from_gguf(file)
     rows = mapping(config, "gguf", family)
-    return load_network(config, rows, file, str(file.path), ignored=frozenset({ROTARY_FACTORS}))
+    known = frozenset({ROTARY_FACTORS}) if family.name == "llama" else frozenset()  # `config` has what it says
+    return load_network(config, rows, file, str(file.path), ignored=known)
 
 
 def export_gguf(model: Pretrained, path: Path, force: bool = False) -> None:
