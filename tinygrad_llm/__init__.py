@@ -26,9 +26,9 @@ from tinygrad_llm.autograd.graph import graph
 from tinygrad_llm.autograd.steps import steps
 from tinygrad_llm.chat_session import ChatSession
 from tinygrad_llm.errors import InputError, MachineError
+from tinygrad_llm.hub.adapters import load_adapters, save_adapters
 from tinygrad_llm.hub.architectures import describe_mapping
 from tinygrad_llm.language_model import LanguageModel, export, load
-from tinygrad_llm.nn.adapter_file import load_adapters, save_adapters
 from tinygrad_llm.nn.config import TransformerConfig
 from tinygrad_llm.nn.lora import lora, merge
 from tinygrad_llm.nn.transformer import Transformer

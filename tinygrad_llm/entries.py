@@ -119,3 +119,8 @@ def shown(value: Any) -> str:
 
 
 _SHOWN = 60  # characters
+
+
+def integer_if_close(x: float) -> int | float:
+    """256 for 255.99999999999997, which is what rounding leaves of a value that was written as an integer."""
+    return round(x) if math.isclose(x, round(x), rel_tol=1e-9) else x

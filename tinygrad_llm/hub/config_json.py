@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tinygrad_llm.entries import Entries, shown
+from tinygrad_llm.entries import Entries, integer_if_close, shown
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.hub.architectures import FAMILIES, LAYER_LIMIT, Family, family_of
 from tinygrad_llm.hub.rotary_json import rotary_from_json, rotary_to_json
@@ -253,15 +253,10 @@ def _rotary_values(config: TransformerConfig, family: Family) -> dict[str, Any]:
                 "full_attention" if config.window_of(layer) is None else "sliding_attention"
                 for layer in range(config.layers)
             ],
-            "query_pre_attn_scalar": _whole_if_it_is(scale**-2),
+            "query_pre_attn_scalar": integer_if_close(scale**-2),
             "attn_logit_softcapping": config.attention_softcap,
             "final_logit_softcapping": config.logit_softcap,
         }
     if name == "gemma3":
         values["sliding_window_pattern"] = config.full_attention_every
     return values
-
-
-def _whole_if_it_is(x: float) -> int | float:
-    """256 for 255.99999999999997, which is what is left of it after a square root."""
-    return round(x) if math.isclose(x, round(x), rel_tol=1e-9) else x

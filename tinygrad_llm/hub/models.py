@@ -18,11 +18,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.files import read_json_object
 from tinygrad_llm.hub.assets import GEMMA3, SMOLLM2, Asset, cached, fetch
 from tinygrad_llm.hub.base import Base
 from tinygrad_llm.hub.gguf_model import load_gguf
 from tinygrad_llm.hub.gguf_parts import parts_of
 from tinygrad_llm.hub.hugging_face import fetch_from_hub, is_hugging_face_folder, load_hugging_face
+from tinygrad_llm.hub.peft import CONFIG, is_peft_folder
 from tinygrad_llm.hub.pretrained import Pretrained
 from tinygrad_llm.hub.wheels import Meter
 from tinygrad_llm.training.run_folder import RunFolder, is_run
@@ -63,6 +65,12 @@ def lasting_name(name: str) -> str:
 
 
 def _load_folder(path: Path) -> Pretrained:
+    if is_peft_folder(path):
+        base = read_json_object(path / CONFIG).get("base_model_name_or_path")
+        raise InputError(
+            f"{path} holds adapters, not a whole model. Load their base{f' ({base})' if base else ''} and then call "
+            f"tg.load_adapters(model, {str(path)!r})."
+        )
     files = list(path.glob("*.gguf"))
     if is_run(path) or (not files and not is_hugging_face_folder(path)):
         run = RunFolder(path)
