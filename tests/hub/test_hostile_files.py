@@ -258,7 +258,7 @@ def test_no_allocation_is_as_large_as_the_metadata_claim(gguf_bytes, place):
 
 def test_a_path_that_is_no_file(place):
     for path in (place, place / "absent.gguf"):
-        with bounded(), pytest.raises(InputError, match="there is no file"):
+        with bounded(), pytest.raises(InputError, match="There is no file"):
             GGUFFile(path)
 
 
@@ -360,5 +360,5 @@ def test_safetensors_headers_made_by_hand_are_refused(place, case):
 def test_an_infinite_weight_is_named(hf_files, place):
     data = hf_files["model.safetensors"]
     folder = write_all(place / "infinite", hf_files | {"model.safetensors": data[:-4] + struct.pack("<f", np.inf)})
-    with pytest.raises(InputError, match="values that are infinite or no numbers"):
+    with pytest.raises(InputError, match="values that are infinite or not numbers"):
         load_hugging_face(folder)

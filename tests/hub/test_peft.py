@@ -165,7 +165,7 @@ Q = "base_model.model.model.layers.1.self_attn.q_proj.lora_{}.weight"
         ),
         (lambda arrays: arrays | {Q.format("B"): arrays[Q.format("B")][:, 1:].copy()}, r"and B \(16, r\)"),
         (lambda arrays: arrays | {Q.format("B"): arrays[Q.format("B")][0]}, "are not matrices"),
-        (lambda arrays: arrays | {Q.format("B"): arrays[Q.format("B")] * np.inf}, "infinite or no numbers"),
+        (lambda arrays: arrays | {Q.format("B"): arrays[Q.format("B")] * np.inf}, "infinite or not numbers"),
         (lambda arrays: arrays | {"base_model.model.lm_head.weight": np.ones((2, 2), np.float32)}, "lm_head.weight"),
         (
             lambda arrays: {name.replace("layers.1", "layers.9"): x for name, x in arrays.items()},

@@ -113,7 +113,7 @@ class GGUFFile:
             with open(self.path, "rb") as file:
                 self._read_header(_Header(file))
         except (FileNotFoundError, IsADirectoryError) as error:
-            raise InputError(f"there is no file {path}. Check the path.") from error
+            raise InputError(f"There is no file {path}. Check the path.") from error
         except OSError as error:
             raise MachineError(f"{path} cannot be read: {error.strerror or error}.") from error
         except _Damaged as error:
@@ -135,7 +135,7 @@ class GGUFFile:
 
     def _read_header(self, header: _Header) -> None:
         if header.take(len(MAGIC)) != MAGIC:
-            raise _Damaged("it is no GGUF file (it does not begin with 'GGUF')")
+            raise _Damaged("it is not a GGUF file (it does not begin with 'GGUF')")
         version = header.number("<I")
         if version and version % (1 << 24) == 0:
             raise _Damaged("it is big-endian, and only little-endian files are read")
@@ -174,7 +174,7 @@ class GGUFFile:
         if 0 in shape or shape[-1] % encoding.numbers:
             raise _Damaged(f"the tensor {name!r} of shape {shape} cannot be of type {encoding.name}")
         if offset % alignment:
-            raise _Damaged(f"the tensor {name!r} begins at {offset}, which is no multiple of {alignment}")
+            raise _Damaged(f"the tensor {name!r} begins at {offset}, which is not a multiple of {alignment}")
         size = math.prod(shape) // encoding.numbers * encoding.size
         self.tensors[name] = TensorInfo(self.path, shape, encoding, offset, size)
 

@@ -92,7 +92,7 @@ def shortest(value: Any) -> Any:
 def _sizes(settings: Entries, file: GGUFFile) -> TransformerConfig:
     embedding = file.shapes.get("token_embd.weight", ())
     if len(embedding) != 2:
-        raise InputError(f"{file.path} has no token_embd.weight: it is no whole language model.")
+        raise InputError(f"{file.path} has no token_embd.weight: it is not a whole language model.")
     return TransformerConfig.gpt2(
         vocab_size=embedding[0],
         context=settings.integer("context_length"),

@@ -65,7 +65,7 @@ def export_gguf(model: Pretrained, path: Path, force: bool = False) -> None:
     if path.exists() and not force:
         raise InputError(f"{path} exists. Choose another name, or replace it with --force.")
     if path.exists() and not is_gguf(path):
-        raise InputError(f"{path} is no GGUF file, so it is not replaced. Choose another name.")
+        raise InputError(f"{path} is not a GGUF file, so it is not replaced. Choose another name.")
     config = model.network.config
     metadata = config_to_gguf(config) | {"general.file_type": ALL_F32} | _text_metadata(model)
     rows = mapping(config, "gguf")

@@ -6,7 +6,7 @@
     tokenizer_config.json    which token begins and ends a text, the chat template (or in chat_template.jinja)
     generation_config.json   at which tokens a text ends
 
-Comes before: `config_json`, `safetensors`, `architectures`, `text.tokenizer`. Comes after: `language_model`.
+Builds on: `config_json`, `safetensors`, `architectures`, `text.tokenizer`. Used by: `models`, `export`.
 Left out on purpose: weights in pickles (pytorch_model.bin), because loading one runs code from the file; tokenizers
 without a tokenizer.json.
 """

@@ -6,7 +6,7 @@ The package `safetensors` opens each file and thereby checks its header: every a
 place, no gaps, sizes that agree with types and shapes. The numbers are then read block by block and widened to float32
 (`weights`): NumPy has no bfloat16, and the package's own arrays would be a second copy of the model in memory.
 
-Comes before: `weights`, `json_objects`. Comes after: `architectures`, which knows what the names mean.
+Builds on: `weights`, `files`. Used by: `hugging_face`, `peft`; `architectures` knows what the names mean.
 Left out on purpose: integers, float64 and 8-bit floats (no model of our families is published in them): an array of
 such a type may be in the file, as GPT-2's attention masks are, but cannot be read.
 
@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.entries import shown
 from tinygrad_llm.errors import InputError, MachineError
 from tinygrad_llm.files import parse_json_object, read_json_object
 from tinygrad_llm.hub.weights import BF16, F16, F32, read_numbers
@@ -70,7 +71,7 @@ class SafetensorsFiles:
             raise InputError(f"{index} does not say in which file each array is (weight_map). Fetch it again.")
         for name in set(places.values()):
             if Path(name).name != name or not name.endswith(".safetensors"):
-                raise InputError(f"{index} names {name!r}, which is no safetensors file in its folder.")
+                raise InputError(f"{index} names {shown(name)}, which is not a safetensors file in its folder.")
         files = cls(*(folder / name for name in sorted(set(places.values()))))
         for name, info in files.arrays.items():
             if places.pop(name, info.path.name) != info.path.name:
@@ -115,7 +116,7 @@ def read_header(path: Path) -> dict[str, ArrayInfo]:
     from safetensors import SafetensorError, safe_open  # here, so that `import tinygrad_llm` stays quick
 
     if path.is_dir() or not path.exists():
-        raise InputError(f"there is no file {path}. Check the path, or fetch the model again.")
+        raise InputError(f"There is no file {path}. Check the path, or fetch the model again.")
     try:
         with open(path, "rb") as file:
             length = int.from_bytes(file.read(8), "little")
