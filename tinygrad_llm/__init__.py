@@ -83,7 +83,7 @@ _NAMES = {
     "errors": "InputError MachineError",
     "hub.architectures": "describe_mapping",
     "language_model": "LanguageModel export load",
-    "nn.adapter_file": "load_adapters save_adapters",
+    "hub.adapters": "load_adapters save_adapters",
     "nn.config": "TransformerConfig",
     "nn.lora": "lora merge",
     "nn.transformer": "Transformer",

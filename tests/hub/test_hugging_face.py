@@ -141,6 +141,35 @@ def test_gpt2_as_it_was_published_has_a_vocab_json_and_merges(tiny_model, tmp_pa
         tg.load(folder)
 
 
+@pytest.mark.parametrize("name", ["gpt2", "llama_bias", "gemma3"])
+def test_where_embedding_and_head_are_tied_the_arrays_of_the_file_decide(tiny_model, tmp_path, name):
+    """As in Transformers 5: a head of its own is used, in spite of tie_word_embeddings; a lone head is both."""
+    from safetensors.numpy import load_file, save_file
+
+    model = tiny_model(name)
+    folder = tg.export(model, tmp_path / "a")
+    arrays = load_file(folder / "model.safetensors")
+    embedding = next(array for array in hugging_face.EMBEDDINGS if array in arrays)
+
+    def loaded(**changes):
+        changed = {name: x for name, x in (arrays | changes).items() if x is not None}
+        save_file(changed, folder / "model.safetensors")
+        return tg.load(folder).network
+
+    assert same_bytes(loaded(**{"lm_head.weight": arrays[embedding]}), model.network)
+    assert same_bytes(loaded(**{"lm_head.weight": arrays[embedding], embedding: None}), model.network)
+    head = np.random.default_rng(0).standard_normal(arrays[embedding].shape, np.float32)
+    network = loaded(**{"lm_head.weight": head})
+    assert not network.config.tied
+    assert np.array_equal(network.embedding.weight.numpy(), arrays[embedding])
+    assert np.array_equal(network.head.weight.numpy(), head)
+    assert np.abs(logits(network) - logits(model.network)).max() > 0.1
+    with pytest.raises(InputError, match="lm_head.weight has the shape"):
+        loaded(**{"lm_head.weight": head[:5].copy()})
+    with pytest.raises(InputError, match="has no array"):
+        loaded(**{embedding: None})
+
+
 def test_what_is_missing_in_a_folder_is_named(tiny_model, tmp_path):
     folder = tg.export(tiny_model("llama"), tmp_path / "a")
     (folder / "tokenizer.json").rename(folder / "tokenizer.model")
@@ -176,7 +205,7 @@ def test_force_leaves_alone_what_is_no_exported_model(tiny_model, tmp_path, form
     (tmp_path / "a").mkdir()
     for name in ("config.json", "model.gguf"):
         (tmp_path / "a" / name).write_text('{"kind": "tinygrad_llm run"}')
-    with pytest.raises(InputError, match="something else than an exported model|is no GGUF file"):
+    with pytest.raises(InputError, match="something else than an exported model|is not a GGUF file"):
         tg.export(tiny_model("llama"), tmp_path / "a", format, force=True)
     (tmp_path / "file").write_text("a file")
     with pytest.raises(InputError, match="is a file"):
