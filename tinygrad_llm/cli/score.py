@@ -1,8 +1,8 @@
 """`tinygrad-llm score`: how well a model predicts a text, and which tokens surprise it most.
 
 Perplexity is exp of the mean of -log p per token: it depends on the tokenizer. Bits per byte is the sum of -log2 p
-divided by the bytes of the text, and can be compared between models. Special tokens in the text are tokens, as in training,
-and stand for no bytes.
+divided by the bytes of the text, and can be compared between models. Special tokens in the text are tokens, as in
+training, and stand for no bytes.
 """
 
 import json
