@@ -1,20 +1,17 @@
 """The backward pass: reverse-mode differentiation of whatever was recorded.
 
-Every op knows how a gradient passes through it (`vjp`, the chain rule for one op). What remains is the order. A tensor
-that is used twice gets two gradients, and it may pass on only their sum; so it must wait until every tensor made from
-it has been visited:
+Every op knows how a gradient passes through it: its vjp, the chain rule for one op. What remains is the order. A tensor
+that is used twice gets two gradients and may pass on only their sum, so it waits for every tensor made from it:
 
     b = a + a          # dc/da = 4
     c = b + b          # from c: visit c, then b (once, with the sum of both its gradients, 2), then a
 
 Visit b each time a gradient arrives, as a plain depth-first traversal does, and the work doubles with every such line;
 visit it only the first time, and a gets the gradients of half the paths. The order that waits is the reverse of a
-topological order: a list in which inputs stand before outputs.
+topological order, a list in which inputs stand before outputs. It is made by a loop, not by recursion, so ten thousand
+chained ops are no problem.
 
-The loops are no recursions, so ten thousand chained ops are no problem. They know nothing of arrays or of `Tensor`: a
-tensor is what has a `node` (None for a leaf) and `requires_grad`, and a node has `inputs`.
-
-Used by: `Tensor.backward`, `functional` (grad, hessian, ...), and the gradient of a fused op's definition.
+Used by: `Tensor.backward`, and `subgraph` for derivatives of functions and of definitions.
 """
 
 from __future__ import annotations

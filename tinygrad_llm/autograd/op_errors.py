@@ -23,6 +23,8 @@ def explain(error: Exception, name: str, arrays: Sequence[Any], options: dict[st
             f"{call(name, arrays, options)}: some of these are on the {' and some on the '.join(devices)}; move them "
             f"to one device first: tensor.to({devices[-1]!r})."
         ) from error
+    if str(error).startswith(f"{name}("):
+        raise error  # the primitive inside a composite of the same name has said it
     kind = type(error) if type(error) in (ValueError, IndexError, TypeError, InputError) else ValueError
     raise kind(f"{call(name, arrays, options)}: {error}") from error
 

@@ -25,7 +25,6 @@ from tinygrad_llm.autograd.numpy_protocols import NumpyProtocols
 from tinygrad_llm.autograd.op_table import ops
 from tinygrad_llm.autograd.torch_names import Size, no_attribute
 from tinygrad_llm.backend import DEFAULT_DTYPE, Array, array_module, device_of
-from tinygrad_llm.drawing.views import shown_by
 from tinygrad_llm.errors import InputError
 
 if TYPE_CHECKING:
@@ -71,10 +70,6 @@ class Tensor(ArrayMethods, NumpyProtocols):
         return Size(self.data.size)
 
     @property
-    def nbytes(self) -> int:
-        return self.data.nbytes
-
-    @property
     def dtype(self) -> np.dtype:
         return self.data.dtype
 
@@ -87,8 +82,6 @@ class Tensor(ArrayMethods, NumpyProtocols):
         values = np.array2string(self.numpy(), separator=", ", prefix="Tensor(", threshold=60, precision=5)
         made = f", made by {self.node.name}" if self.node else ", requires_grad=True" if self.requires_grad else ""
         return f"Tensor({values}, shape={self.shape}, {self.dtype}{made})"
-
-    _repr_html_ = shown_by("tinygrad_llm.pictures.tensor")
 
     def __getattr__(self, name: str) -> NoReturn:
         raise no_attribute(name)
@@ -190,17 +183,6 @@ class Tensor(ArrayMethods, NumpyProtocols):
     def __add__(self, other: Any) -> Tensor:
         return ops.add(self, other)
 
-    def _in_place(self, other: Any) -> Any:
-        """`w -= x` would give the name w to a new tensor and leave a parameter w as it was: an error for those."""
-        if self.requires_grad and self.node is None:
-            raise InputError(
-                "+=, -=, *= and /= make a new tensor and leave a tensor that requires gradients as it was: write "
-                "w.data -= lr * w.grad.data, or use an optimizer such as tg.optim.SGD."
-            )
-        return NotImplemented  # and Python computes w = w - x
-
-    __iadd__ = __isub__ = __imul__ = __itruediv__ = _in_place
-
     def __radd__(self, other: Any) -> Tensor:
         return ops.add(other, self)
 
@@ -280,12 +262,6 @@ class Tensor(ArrayMethods, NumpyProtocols):
 
     def __getitem__(self, index: Any) -> Tensor:
         return ops.getitem(self, index=index)
-
-    def __setitem__(self, index: Any, value: Any) -> NoReturn:
-        raise TypeError(
-            "tensor[index] = value would change a value that gradients may need. Make a new tensor: "
-            "tensor = tensor.at(index).set(value); or, for a parameter outside a graph, write into tensor.data[index]."
-        )
 
 
 def as_array(data: Any) -> Array:
