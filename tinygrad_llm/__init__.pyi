@@ -41,12 +41,12 @@ from tinygrad_llm.debugging.profile import Profile as Profile
 from tinygrad_llm.debugging.steps import steps as steps
 from tinygrad_llm.errors import InputError as InputError
 from tinygrad_llm.errors import MachineError as MachineError
+from tinygrad_llm.hub.adapters import load_adapters as load_adapters
+from tinygrad_llm.hub.adapters import save_adapters as save_adapters
 from tinygrad_llm.hub.architectures import describe_mapping as describe_mapping
 from tinygrad_llm.language_model import LanguageModel as LanguageModel
 from tinygrad_llm.language_model import export as export
 from tinygrad_llm.language_model import load as load
-from tinygrad_llm.hub.adapters import load_adapters as load_adapters
-from tinygrad_llm.hub.adapters import save_adapters as save_adapters
 from tinygrad_llm.nn.config import TransformerConfig as TransformerConfig
 from tinygrad_llm.nn.lora import lora as lora
 from tinygrad_llm.nn.lora import merge as merge

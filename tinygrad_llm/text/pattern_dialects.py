@@ -18,7 +18,8 @@ Reading and writing translate, so that a file gives the same pieces in both plac
 A pattern from a file may be hostile. `check_pattern` bounds its length, nesting and repetition before it is compiled;
 `patterns.Splitter` bounds its time.
 
-Left out on purpose: an intersection of sets inside `(?i:…)`, where the two treat the case of letters differently.
+Left out on purpose, and refused: an intersection of sets inside `(?i:…)`, where the two treat the case of letters
+differently.
 
 Used by: `tokenizer_json` (both directions), `patterns` (the bounds).
 Source: the documentation of Oniguruma 6.9 (doc/RE) and of `regex`.
@@ -119,6 +120,22 @@ def ignores_case(parts: list[Part]) -> bool:
     return any("i" in flags_of(part.text).partition("-")[0] for part in parts)
 
 
+def check_intersections(parts: list[Part]) -> None:
+    """Raise InputError for an intersection of sets where the case of letters does not matter."""
+    ignored = [False]  # in each of the groups that are open
+    for kind, text in parts:
+        on, _, off = flags_of(text).partition("-")
+        now = ("i" in on) or (ignored[-1] and "i" not in off)
+        if kind == "open":
+            ignored.append(now)
+        elif kind == "close" and len(ignored) > 1:
+            ignored.pop()
+        elif text.startswith("(?"):  # (?i): for the rest of the group
+            ignored[-1] = now
+        elif text[0] == "[" and "&&" in text and ignored[-1]:
+            raise InputError(f"the split pattern uses {text} where the case of letters does not matter (?i)")
+
+
 def with_plain_signs(part: Part) -> Part:
     r"""A set in which "||", "~~" and "--" are no operations: behind (?V1) they are, in Oniguruma only "&&" is."""
     if part.kind != "atom" or part.text[0] != "[":
@@ -138,6 +155,7 @@ def from_oniguruma(pattern: str) -> str:
     check_pattern(pattern)
     parts = parts_of(pattern)
     if ignores_case(parts):
+        check_intersections(parts)
         parts = [Part("atom", f"(?-i:{part.text})") if CASED.fullmatch(part.text) else part for part in parts]
     if not any(part.kind == "atom" and part.text[0] == "[" and has_nested_sets(part.text) for part in parts):
         return translated(parts, atom_from_oniguruma, repeated_from_oniguruma)

@@ -18,6 +18,7 @@ Left out on purpose: padding, truncation, and putting `begin_of_text` in front: 
 or a prompt.
 """
 
+import codecs
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -401,13 +402,16 @@ class Tokenizer(SaysOtherNames):
         >>> Tokenizer.train("", vocab_size=256).decode_with_offsets(list("né!".encode()))
         ('né!', [0, 1, 1, 2])
         """
-        text, offsets, characters = self.decode(ids), [], 0
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
         taken = len(self._bytes_of(ids)) - len(self.decode_bytes(ids))  # a space that decoding takes away
+        offsets, characters = [], 0
         for n, i in enumerate(_id_list(ids)):
             token = self._token_of[i][taken if n == 0 else 0 :]
-            offsets.append(max(0, characters - (0x80 <= token[0] < 0xC0)) if token else characters)
-            characters += sum(not 0x80 <= byte < 0xC0 for byte in token)
-        return text, offsets
+            first = len(decoder.decode(token[:1]))  # it may complete, or replace, a character that has begun before
+            waits = bool(decoder.getstate()[0])
+            offsets.append(characters + max(0, first - (not waits)))
+            characters += first + len(decoder.decode(token[1:]))
+        return self.decode(ids), offsets
 
     def _bytes_of(self, ids: Sequence[int] | np.ndarray) -> bytes:
         try:
