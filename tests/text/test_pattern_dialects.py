@@ -77,9 +77,18 @@ def test_what_a_file_cannot_say_is_refused(pattern):
 
 
 def test_a_pattern_that_never_ends_is_stopped(monkeypatch):
-    monkeypatch.setattr(patterns, "PATIENCE", 0.1)
+    monkeypatch.setattr(patterns, "TIME_LIMIT", 0.1)
     with pytest.raises(InputError, match="needs more than 0 seconds"):
         Splitter([r"(?:\w|\w\w)+[!?]"])("a" * 60)
+
+
+def test_time_is_counted_over_all_pieces(monkeypatch):
+    monkeypatch.setattr(patterns, "TIME_LIMIT", 0.2)
+    slow = r"(?:\w|\w\w)+[!?]"
+    piece = "a" * 22  # takes less than that
+    assert Splitter([" ", slow])(piece) == [piece]
+    with pytest.raises(InputError, match="needs more than"):
+        Splitter([" ", slow])(" ".join([piece] * 1000))
 
 
 def test_bounds_leave_real_patterns_alone():
