@@ -27,7 +27,7 @@ BESIDE = {
     "autograd/ops/composite.py": "ops written with other ops",
     "backend.py": "NumPy or CuPy?",
     "kernels/segments.py": "sums of rows with equal ids, for the gradient of an embedding",
-    "nn/checks.py": "are the ids of this vocabulary?",
+    "nn/token_ids.py": "are the ids of this vocabulary?",
     "nn/module.py": "calling a module",
     "nn/rotary.py": "the angles of the positions",
     "training/flat.py": "which parameters have gradients?",
