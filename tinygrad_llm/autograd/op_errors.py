@@ -54,7 +54,7 @@ def checked_gradients(node: Any, gradients: Any, wanted: Sequence[bool]) -> tupl
             f"the rule of the op '{node.name}' returned {what}; it must return a tuple with one gradient, or None, for "
             f"each of its inputs, of which there are {len(node.inputs)}."
         )
-    for i, (x, g, is_wanted) in enumerate(zip(node.inputs, gradients, wanted, strict=True), 1):
+    for i, (x, g, is_wanted) in enumerate(zip(node.arrays, gradients, wanted, strict=True), 1):
         if is_wanted and g is not None and g.shape != x.shape:
             raise InputError(
                 f"the rule of the op '{node.name}' returned a gradient of shape {g.shape} for input {i}, of shape "
