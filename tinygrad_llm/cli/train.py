@@ -107,7 +107,7 @@ def train(
     heads: Annotated[int, option("Attention heads per layer.", NETWORK)] = SHAPE.heads,
     kv_heads: Annotated[
         int | None, option("Key-value heads; fewer share keys.", NETWORK, default="as many as heads")
-    ] = SHAPE.kv_heads,
+    ] = None,
     width: Annotated[int, option("Channels per token.", NETWORK)] = SHAPE.width,
     dropout: Annotated[float, option("Share of channels dropped at random while it learns.", NETWORK)] = SHAPE.dropout,
     batch: Annotated[int, option("Windows of text that are computed together.", LEARNING)] = TRAINING.batch,
