@@ -49,7 +49,9 @@ FORMULAS = {
         [CHOSEN, LOGP],
     ),
     "gae": (
-        lambda r, v: sum((x * w).sum() for x, w in zip(ppo.gae(r, v, MASK, gamma=0.9, lam=0.8), (OLD, REF))),
+        lambda r, v: sum(
+            (x * w).sum() for x, w in zip(ppo.gae(r, v, MASK, gamma=0.9, lam=0.8), (OLD, REF), strict=True)
+        ),
         [ADVANTAGES, VALUES],
     ),
     "whiten": (lambda x: (ppo.whiten(x, MASK) * REF).sum(), [ADVANTAGES]),

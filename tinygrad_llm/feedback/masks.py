@@ -52,7 +52,9 @@ def as_lengths(lengths: Any, like: Any, name: str) -> Any:
     """Numbers of tokens, in the dtype and on the device of `like`. Raises InputError for an empty reply. (N,)."""
     lengths = array_module(raw(like)).asarray(raw(as_floats(lengths)), dtype=like.dtype)
     if lengths.shape != like.shape:
-        raise InputError(f"{name} has the shape {lengths.shape}, it must have that of the log-probabilities, {like.shape}.")
+        raise InputError(
+            f"{name} has the shape {lengths.shape}, it must have that of the log-probabilities, {like.shape}."
+        )
     if bool((lengths < 1).any()):
         raise InputError(f"{name} holds a number below 1: a reply without tokens has no log-probability per token.")
     return lengths

@@ -1,8 +1,7 @@
 """ORPO: supervised tuning and preference in one loss, without a reference model (Hong et al. 2024).
 
-Supervised tuning alone makes the rejected replies likelier too, for they are written in the same style. So a second term
-compares the odds p / (1 - p) of the two: they are finite only if p < 1, and move little while p is small, which is a
-gentler push than the ratio of probabilities.
+Supervised tuning alone makes the rejected replies likelier too, for they are written in the same style. So a second
+term compares the odds p / (1 - p) of the two, which is a gentler push than the ratio of probabilities.
 
 Builds on: `log_probabilities`.
 """

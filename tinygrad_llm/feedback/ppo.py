@@ -1,4 +1,4 @@
-"""PPO: draw replies, score them, make the good ones likelier, in small steps (Schulman et al. 2017; Ziegler et al. 2019).
+"""PPO: draw replies, score them, make good ones likelier in small steps (Schulman et al. 2017; Ziegler et al. 2019).
 
 One round: the policy writes replies; the reward model scores each as a whole; every token is charged for how far the
 policy has moved from the reference (`rewards_with_kl`); a value head, which guesses the reward still to come, turns

@@ -29,7 +29,7 @@ def preference_loss(
     tie_strength: Any = 1.0,
     reduction: str = "mean",
 ) -> Any:
-    """-log σ(r_w - r_l - m): how improbable it was that the labeller chose as they did (Ouyang et al. 2022, equation 1).
+    """-log σ(r_w - r_l - m): how improbable the labeller's choice was, to the model (Ouyang et al. 2022, equation 1).
 
     chosen, rejected: rewards of the two replies of each pair, (N,). margin: m, a number or (N,), by how much the chosen
     one shall at least be better (Touvron et al. 2023, Llama 2, equation 2).
@@ -56,7 +56,7 @@ def preference_loss(
 
 
 def centring_loss(chosen: Any, rejected: Any) -> Any:
-    """mean (r_w + r_l)²: a small multiple of it keeps rewards around 0 (Eisenstein et al. 2023, section 2). A number."""
+    """mean (r_w + r_l)²: a small multiple of it keeps rewards near 0 (Eisenstein et al. 2023, section 2). A number."""
     total = as_floats(chosen) + as_floats(rejected)
     return ops.mean(total * total)
 
