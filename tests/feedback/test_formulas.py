@@ -19,6 +19,10 @@ def draw(*shape, scale=1.0):
     return RNG.standard_normal(shape) * scale
 
 
+def sum_of_products(xs, ys):
+    return sum((x * y).sum() for x, y in zip(xs, ys, strict=True))
+
+
 LOGP, OLD, REF = -np.abs(draw(N, T)), -np.abs(draw(N, T)), -np.abs(draw(N, T))
 ADVANTAGES, VALUES, RETURNS = draw(N, T), draw(N, T), draw(N, T)
 CHOSEN, REJECTED, REF_CHOSEN, REF_REJECTED = (-np.abs(draw(N, scale=5)) - 0.1 for _ in range(4))

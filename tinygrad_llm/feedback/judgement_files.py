@@ -17,7 +17,6 @@ Used by: everything that learns from judgements.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -119,7 +118,7 @@ def comparison(entry: dict[str, Any]) -> tuple[Prompt, str, str]:
     if "prompt" in entry:
         return as_prompt(entry["prompt"]), as_reply(chosen, "chosen"), as_reply(rejected, "rejected")
     if isinstance(chosen, str) and isinstance(rejected, str):
-        cut = chosen.rfind(LAST_SPEAKER, 0, len(os.path.commonprefix([chosen, rejected])))
+        cut = chosen.rfind(LAST_SPEAKER, 0, common_length(chosen, rejected))
         if cut < 0:
             raise InputError("it has no prompt, and chosen and rejected do not begin with a common one.")
         cut += len(LAST_SPEAKER)
@@ -130,6 +129,11 @@ def comparison(entry: dict[str, Any]) -> tuple[Prompt, str, str]:
             "it has no prompt, and chosen and rejected are not conversations that differ in the last turn."
         )
     return turns[:-1], turns[-1]["content"], others[-1]["content"]
+
+
+def common_length(a: str, b: str) -> int:
+    """How many characters two texts have in common at their beginning."""
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
 def as_prompt(value: Any) -> Prompt:
