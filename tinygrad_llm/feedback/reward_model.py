@@ -18,6 +18,33 @@ from tinygrad_llm.autograd import Tensor, ops, raw
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.feedback.losses import check_positive, logistic_loss, reduced
 from tinygrad_llm.feedback.masks import as_floats, as_mask, check_same_shape
+from tinygrad_llm.feedback.replies import Rows
+from tinygrad_llm.nn.layers import Linear
+from tinygrad_llm.nn.module import Module
+from tinygrad_llm.nn.transformer import Transformer
+
+
+class RewardModel(Module):
+    """A transformer whose last vectors become one number each, in place of V logits. Also the value head of PPO.
+
+    network: starts as a copy of the model that wrote the replies, so it knows the language already; all of it learns.
+    The head begins at 0, so that at the start every reply has the reward 0.
+    """
+
+    def __init__(self, network: Transformer) -> None:
+        self.network = network
+        self.head = Linear(network.config.width, 1, np.random.default_rng(0), bias=True, std=0.0)
+
+    def forward(self, ids: Any) -> Tensor:
+        """A number for each position: what the text up to there is worth. (N, T) -> (N, T)."""
+        return self.head(self.network.hidden(ids))[..., 0]
+
+    def rewards(self, rows: Rows) -> Tensor:
+        """The reward of each reply: the number at its last token. (N,). Raises InputError for an empty reply."""
+        if not rows.mask.any(axis=1).all():
+            raise InputError("rewards: a reply has no tokens, so there is nothing to read its reward from.")
+        last = rows.mask.shape[1] - 1 - rows.mask[:, ::-1].argmax(axis=1)  # (N,)
+        return self(rows.ids)[np.arange(len(last)), last]
 
 
 def preference_loss(

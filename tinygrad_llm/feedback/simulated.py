@@ -88,44 +88,16 @@ class SimulatedLabeller:
 # --- scores: what a simulated labeller may want ---------------------------------------------------------------------
 
 KIND = frozenset(
-    [
-        "love",
-        "sweet",
-        "gentle",
-        "good",
-        "fair",
-        "kind",
-        "dear",
-        "heart",
-        "friend",
-        "noble",
-        "thank",
-        "please",
-        "joy",
-        "bless",
-        "peace",
-        "happy",
-    ]
+    """love loves loved sweet sweetly gentle good kind kindly dear fair heart friend friends noble thank thanks please joy
+    joyful bless blessed peace happy welcome grace gracious honour true truth faith faithful merry gentleman gentlewoman
+    lady beauty beauteous bright comfort pleasure smile kiss mercy pardon pray hope virtue wise worthy well tender soft
+    precious delight trust embrace brave""".split()
 )
 HARSH = frozenset(
-    [
-        "die",
-        "death",
-        "dead",
-        "kill",
-        "blood",
-        "hate",
-        "curse",
-        "villain",
-        "slave",
-        "fool",
-        "hell",
-        "damn",
-        "foul",
-        "murder",
-        "traitor",
-        "knave",
-    ]
+    """die dies died death dead kill killed blood bloody hate curse cursed villain villains slave slaves fool fools hell
+    devil damn damned foul murder murderer traitor traitors knave rogue beast dog base false shame vile wretch wicked
+    cruel revenge wrath rage fury fear sword slain hang poison sin sins grief sorrow woe weep tears enemy enemies war
+    wars ill evil thief coward plague grave""".split()
 )
 WORD = re.compile(r"[a-z]+")
 
@@ -133,8 +105,8 @@ WORD = re.compile(r"[a-z]+")
 def kindness(prompt: Prompt, reply: str) -> float:
     """Kind words minus harsh words, per ten words, repeated ones counted once: from about -3 to 3; 0 of no words.
 
-    The lists are short and of Shakespeare's English. A word that is said again adds nothing, so that "love love love"
-    is no better than "love".
+    The lists are of Shakespeare's English. A word that is said again adds nothing, so that "love love love" is no better
+    than "love"; and a short reply is not better for being short: up to ten words count as ten.
     """
     words = WORD.findall(reply.lower())
     different = set(words)
