@@ -17,7 +17,7 @@ BENCHMARKS = Path(__file__).parent / "benchmarks"
     ("command", "arguments", "words"),
     [
         ("train_step", ["tiny"], ["tokens/s", "of the peak", "at best", "The machine at best"]),
-        ("ops", ["--shape", "tiny"], ["projected_loss", "backward", "adamw_step", "attention, window"]),
+        ("ops", ["--shape", "tiny"], ["linear_cross_entropy", "backward", "adamw_step", "attention, window"]),
         ("scaling", ["layers", "--shape", "tiny", "--factors", "1/4"], ["layers", "tokens/s"]),
         (
             "decode",

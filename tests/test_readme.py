@@ -35,7 +35,7 @@ def test_the_program_with_a_real_model(capsys):
         pytest.skip(f"offline: {error}")
     shown = capsys.readouterr().out
     assert shown.startswith(" Paris.\n") and shown.endswith("The capital of France is Paris.\n")
-    learned = {name: p for name, p in variables["model"].network.parameters().items() if p.requires_grad}
+    learned = {name: p for name, p in variables["model"].network.named_parameters() if p.requires_grad}
     assert learned and all(name.endswith((".A", ".B")) and p.grad is not None for name, p in learned.items())
 
 

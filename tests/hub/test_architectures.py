@@ -28,7 +28,7 @@ from tinygrad_llm.hub.gguf_config import config_from_gguf, config_to_gguf
 from tinygrad_llm.hub.gguf_model import gguf_network, write_gguf
 from tinygrad_llm.hub.hugging_face import hugging_face_network
 from tinygrad_llm.hub.safetensors import SafetensorsFiles, write_safetensors
-from tinygrad_llm.nn.positions import RotaryScaling, rotary_angles
+from tinygrad_llm.nn.rotary import RotaryScaling, rotary_angles
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "families"
 ANSWERS = json.loads((GOLDEN / "logits.json").read_text())
@@ -40,7 +40,7 @@ def test_the_logits_are_those_of_transformers(name, dtype):
     """Folders that Transformers wrote, weights in bfloat16; its answers are float32."""
     network = hugging_face_network(GOLDEN / name)
     assert family_of(network.config).name == name.removesuffix("_bias")
-    for parameter in network.parameters().values():
+    for parameter in network.parameters():
         parameter.data = parameter.data.astype(dtype)
     with tg.no_grad():
         found = network(np.array([ANSWERS["ids"]])).numpy()[0, ANSWERS["positions"]]
@@ -60,7 +60,7 @@ def test_from_a_folder_to_a_folder_every_number_keeps_its_bits(name, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config_to_json(network.config)))
     write_safetensors(tmp_path / "model.safetensors", arrays)
     again = hugging_face_network(tmp_path)
-    assert again.config.with_(head_width=network.config.head_width) == network.config
+    assert again.config.with_(head_dim=network.config.head_dim) == network.config
     assert same_bytes(again, network)
 
 
@@ -70,12 +70,12 @@ def test_each_parameter_is_in_the_table_once_with_its_shape(name, format):
     network = tiny_network(name)
     rows, shapes = mapping(network.config, format), parameter_shapes(network.config)
     ours = [parameter.replace("{layer}", str(layer)) for row in rows for parameter in row.ours for layer in range(9)]
-    named = [name for name in dict.fromkeys(ours) if name in network.parameters()]
-    assert sorted(named) == sorted(network.parameters())
+    named = [name for name in dict.fromkeys(ours) if name in network.state_dict()]
+    assert sorted(named) == sorted(network.state_dict())
     listed = [parameter for row in rows for parameter in row.ours]
     assert len(listed) == len(set(listed))
     for parameter in listed:
-        assert network.parameters()[parameter.replace("{layer}", "1")].shape == shapes[parameter]
+        assert network.state_dict()[parameter.replace("{layer}", "1")].shape == shapes[parameter]
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name != "mistral"])
@@ -86,16 +86,16 @@ def test_a_gguf_file_gives_back_config_and_function(name, tmp_path):
     write_gguf(tmp_path / "a.gguf", config_to_gguf(config), network, mapping(config, "gguf"))
     again = gguf_network(GGUFFile(tmp_path / "a.gguf"))
     expected = config.with_(
-        hidden=config.mlp_width,
-        head_width=again.config.head_width,
+        hidden=config.hidden,
+        head_dim=again.config.head_dim,
         kv_heads=again.config.kv_heads,
         qkv_bias=again.config.qkv_bias,
         norm_weight_plus_one=False,
     )
     assert again.config == expected
-    assert (again.config.num_kv_heads, again.config.channels_per_head) == (
-        config.num_kv_heads,
-        config.channels_per_head,
+    assert (again.config.kv_heads, again.config.head_dim) == (
+        config.kv_heads,
+        config.head_dim,
     )
     if config.norm_weight_plus_one:
         assert np.abs(logits(again) - logits(network)).max() < 1e-5
@@ -108,7 +108,7 @@ def test_a_gguf_file_gives_back_config_and_function(name, tmp_path):
 def test_folded_norms_are_unfolded_for_hugging_face(name, tmp_path):
     """GGUF -> Hugging Face -> GGUF: what was folded comes back to the bit where 1 + w rounds nothing away."""
     network = tiny_network(name)
-    for parameter_name, parameter in network.parameters().items():
+    for parameter_name, parameter in network.named_parameters():
         if "norm" in parameter_name:
             parameter.data[...] = np.round(parameter.data * 64) / 64 + 0.0  # and no -0
     folded = network.config.with_(norm_weight_plus_one=False)
@@ -160,8 +160,8 @@ def test_config_json_gives_back_the_config(name):
     family, again = config_from_json(json.loads(json.dumps(config_to_json(config))), "config.json")
     assert family is family_of(config)
     differs = {key for key, value in config.to_dict().items() if again.to_dict()[key] != value}
-    assert differs <= {"head_width", "kv_heads", "qkv_bias"}  # None where the usual is meant
-    assert (again.channels_per_head, again.num_kv_heads) == (config.channels_per_head, config.num_kv_heads)
+    assert differs <= {"head_dim", "kv_heads", "qkv_bias"}  # None where the usual is meant
+    assert (again.head_dim, again.kv_heads) == (config.head_dim, config.kv_heads)
 
 
 def test_the_older_form_of_the_rotary_settings():
@@ -249,7 +249,7 @@ def test_other_rotary_factors_than_llama_3_s_are_refused(tmp_path):
     ("changes", "message"),
     [
         ({"norm": "layer_norm"}, "Nearest is llama, and it has norm 'layer_norm' in place of 'rms_norm'"),
-        ({"mlp": "gelu"}, "mlp 'gelu' in place of 'swiglu'"),
+        ({"activation": "gelu"}, "activation 'gelu' in place of 'silu'"),
         ({"logit_softcap": 30.0}, "logit_softcap 30.0 in place of None"),
         ({"post_norms": True}, "post_norms True in place of False"),
     ],

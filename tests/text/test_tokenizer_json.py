@@ -94,9 +94,12 @@ def steps(contents):
         (lambda c: c["added_tokens"][0].update(id=5), "two ids, 279 and 5"),
         (lambda c: c["added_tokens"][0].update(lstrip=True), "lstrip"),
         (lambda c: c.update(normalizer={"type": "Lowercase"}), "normalizer .'Lowercase'. is not"),
-        (lambda c: c.update(pre_tokenizer={"type": "Whitespace"}), "does not end in ByteLevel"),
+        (
+            lambda c: c.update(pre_tokenizer={"type": "Whitespace"}),
+            "pre-tokenizer is Whitespace, which is not supported",
+        ),
         (lambda c: steps(c).reverse(), "does not end in ByteLevel"),
-        (lambda c: steps(c).clear(), "does not end in ByteLevel"),
+        (lambda c: steps(c).clear(), "pre-tokenizer is empty"),
         (lambda c: steps(c)[-1].update(add_prefix_space=True), "add_prefix_space"),
         (lambda c: steps(c)[0].update(behavior="Removed"), "Removed"),
         (lambda c: steps(c)[0].update(invert=True), "not supported"),
@@ -115,10 +118,23 @@ def test_a_damaged_or_foreign_file_is_refused_by_name(change, message, tmp_path)
 def test_a_truncated_file_is_refused(text, tmp_path):
     path = tmp_path / "tokenizer.json"
     path.write_text(text)
-    with pytest.raises(InputError, match="not complete JSON|'model' is missing"):
+    with pytest.raises(InputError, match="not complete JSON|must be a JSON object"):
         Tokenizer.load(path)
 
 
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(InputError, match="There is no file"):
         Tokenizer.load(tmp_path / "tokenizer.json")
+
+
+def test_added_tokens_of_a_tokenizer_config():
+    """Those that stand in tokenizer_config.json alone are found as well, and not spelled in letters."""
+    tokenizer = Tokenizer.train("the cat, the hat <|im_start|>", vocab_size=262)
+    decoder = {"300": {"content": "<|im_start|>", "special": True}, "301": {"content": "<think>", "special": False}}
+    more = tokenizer.with_added_tokens(decoder)
+    assert more.encode("<|im_start|>the<think>", allowed_special="all") == [300, *tokenizer.encode("the"), 301]
+    assert more.encode("<|im_start|>") == tokenizer.encode("<|im_start|>")
+    assert more.with_added_tokens(decoder) is more and tokenizer.with_added_tokens(None) is tokenizer
+    for damaged in ([], {"300": 3}, {"300": {"content": "<|endoftext|>"}}, {"1": {"content": "<x>"}}):
+        with pytest.raises(InputError, match="added_tokens_decoder"):
+            tokenizer.with_added_tokens(damaged)

@@ -15,6 +15,7 @@ from tinygrad_llm.cli.generate import generate
 from tinygrad_llm.cli.messages import show_error
 from tinygrad_llm.cli.next import next_token
 from tinygrad_llm.cli.profile import profile
+from tinygrad_llm.cli.score import score
 from tinygrad_llm.cli.train import train
 from tinygrad_llm.cli.tune import tune
 from tinygrad_llm.errors import InputError, MachineError
@@ -30,6 +31,7 @@ app.command()(train)
 app.command()(tune)
 app.command()(generate)
 app.command("next")(next_token)
+app.command()(score)
 app.command()(chat)
 app.command("describe")(describe_model)
 app.command()(profile)

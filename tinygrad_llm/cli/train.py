@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -24,34 +24,45 @@ from rich.console import Console
 from rich.text import Text
 
 from tinygrad_llm.backend import DEVICES, import_cupy
+from tinygrad_llm.cli.arguments import (
+    NETWORK_HELP,
+    RUN,
+    DeviceOption,
+    KindOfModel,
+    OverwriteOption,
+    TextsArgument,
+    option,
+)
 from tinygrad_llm.cli.display import QUIET, clock, training_display
+from tinygrad_llm.cli.options import OptionsOf, expand_options, options_given
 from tinygrad_llm.errors import InputError, MachineError
 from tinygrad_llm.hub.assets import SHAKESPEARE, fetch
 from tinygrad_llm.hub.base import Base
 from tinygrad_llm.language_model import LanguageModel
 from tinygrad_llm.nn.config import TransformerConfig
+from tinygrad_llm.nn.describe import num_parameters
 from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.text.batches import ValidationWindows, validation_windows
 from tinygrad_llm.text.corpus import Corpus, Document, read_texts, shakespeare
 from tinygrad_llm.text.tokenizer import Tokenizer
 from tinygrad_llm.training.events import Evaluated, Finished, Stepped
-from tinygrad_llm.training.plan import gigabytes, make_plan, parameter_count
+from tinygrad_llm.training.plan import gigabytes, make_plan
 from tinygrad_llm.training.run_folder import RunFolder, check_free
 from tinygrad_llm.training.settings import TrainingSettings
 from tinygrad_llm.training.trainer import Trainer
 
-# --- The default run. Each value is the default of the option of the same name. -------------------------------------
+# --- The default run. Each value is the default of the option of the same name -------------------------------------
 
 # Chosen by a sweep at equal arithmetic; the validation text is measured whole.
-MODEL = "llama"
+MODEL: KindOfModel = "llama"
 SHAPE = TransformerConfig(vocab_size=1024, context=128, layers=4, heads=4, width=128, dropout=0.0)
 TRAINING = TrainingSettings(
     minutes=4.0,
     batch=12,
     accumulate=1,
     optimizer="muon",
-    rate=6e-3,
-    min_rate=3e-4,
+    lr=6e-3,
+    min_lr=3e-4,
     schedule="cosine",
     warmup=0.02,
     weight_decay=0.1,
@@ -76,86 +87,36 @@ CHECKPOINTS_AT_ONCE = 3  # the two that are kept, and one that is being written
 MAY_CHANGE_ON_RESUME = {"texts", "out", "resume", "steps", "minutes", "device"}
 EXIT_INTERRUPTED = 130  # 128 + the number of the signal SIGINT, as shells count
 
-RUN, BUDGET, NETWORK, LEARNING = "The run", "How long", "The model", "How it learns"
+NETWORK = "The model"
 
 
-def option(help: str, panel: str, *names: str, default: str | bool = True) -> Any:
-    """An option in a panel of the help page. default: what is shown as its default, if not the value itself."""
-    return typer.Option(*names, help=help, rich_help_panel=panel, show_default=default)
-
-
+@expand_options
 def train(
     command: typer.Context,
-    texts: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="TEXT", help="Files or folders, in UTF-8.", show_default="Shakespeare's plays"),
-    ] = None,
+    texts: TextsArgument = None,
+    *,
     out: Annotated[Path | None, option("Folder of the run.", RUN, default="runs/NAME-OF-TEXT")] = None,
     resume: Annotated[bool, option("Go on with the run in the folder, exactly where it was.", RUN, "--resume")] = False,
-    overwrite: Annotated[bool, option("Replace the run in the folder.", RUN, "--overwrite")] = False,
-    device: Annotated[str, option("cpu, or cuda: an NVIDIA GPU.", RUN)] = "cpu",
-    seed: Annotated[int, option("Of the first weights, the order of the text, the dropout.", RUN)] = TRAINING.seed,
-    minutes: Annotated[float | None, option("Train this long (a resumed run: all in all).", BUDGET)] = TRAINING.minutes,
-    steps: Annotated[int | None, option("Train for so many steps, however long they take.", BUDGET)] = TRAINING.steps,
-    eval_every: Annotated[int, option("Measure and show a sample every so many steps.", BUDGET)] = TRAINING.eval_every,
-    model: Annotated[str, option("gpt2 or llama.", NETWORK)] = MODEL,
-    vocab_size: Annotated[int, option("Tokens in the vocabulary; 256: bytes.", NETWORK)] = SHAPE.vocab_size,
+    overwrite: OverwriteOption = False,
+    device: DeviceOption = "cpu",
+    model: Annotated[KindOfModel, option("The kind of network.", NETWORK)] = MODEL,
+    sizes: Annotated[dict[str, Any], OptionsOf(SHAPE, panel=NETWORK, help=NETWORK_HELP)],
     pattern: Annotated[str, option("How text is split: gpt2, gpt4 or a regular expression.", NETWORK)] = PATTERN,
-    context: Annotated[int, option("Tokens that it can look back at.", NETWORK)] = SHAPE.context,
-    layers: Annotated[int, option("Layers of attention and MLP.", NETWORK)] = SHAPE.layers,
-    heads: Annotated[int, option("Attention heads per layer.", NETWORK)] = SHAPE.heads,
-    kv_heads: Annotated[
-        int | None, option("Key-value heads; fewer share keys.", NETWORK, default="as many as heads")
-    ] = SHAPE.kv_heads,
-    width: Annotated[int, option("Channels per token.", NETWORK)] = SHAPE.width,
-    dropout: Annotated[float, option("Share of channels dropped at random while it learns.", NETWORK)] = SHAPE.dropout,
-    batch: Annotated[int, option("Windows of text that are computed together.", LEARNING)] = TRAINING.batch,
-    accumulate: Annotated[int, option("Batches per step.", LEARNING)] = TRAINING.accumulate,
-    optimizer: Annotated[str, option("adamw or muon.", LEARNING)] = TRAINING.optimizer,
-    rate: Annotated[float, option("Largest learning rate.", LEARNING)] = TRAINING.rate,
-    min_rate: Annotated[float, option("Learning rate at the end.", LEARNING)] = TRAINING.min_rate,
-    schedule: Annotated[str, option("cosine, linear, warmup_stable_decay or constant.", LEARNING)] = TRAINING.schedule,
-    warmup: Annotated[float, option("Share of the run in which the rate rises from 0.", LEARNING)] = TRAINING.warmup,
-    weight_decay: Annotated[float, option("Of matrices.", LEARNING)] = TRAINING.weight_decay,
-    clip: Annotated[float, option("Largest norm of the gradient; 0: any.", LEARNING)] = TRAINING.clip or 0.0,
+    training: Annotated[dict[str, Any], OptionsOf(TRAINING)],
 ) -> None:
     """Train a language model on TEXT, and watch it learn to write.
 
     Without TEXT it learns from Shakespeare's plays, which are downloaded once.
     """
-    given = options_given(command)
-    if "steps" in given and "minutes" not in given:
-        minutes = None
-    if "minutes" in given and "steps" not in given:
-        steps = None
     console = Console(highlight=False)
     folder = out or default_folder(texts or [])
     check_device(device)
     if resume:
-        check_may_change(given)
-        budget = {"steps": steps, "minutes": minutes} if given & {"steps", "minutes"} else {}
-        trainer, corpus = resumed_run(console, folder, texts or [], budget, device)
+        check_may_change(options_given(command))
+        trainer, corpus = resumed_run(console, folder, texts or [], training, device)
     else:
-        shape = {"context": context, "layers": layers, "heads": heads, "kv_heads": kv_heads, "width": width}
-        config = kind_of_model(model)(vocab_size=vocab_size, dropout=dropout, **shape)
-        settings = TrainingSettings.from_dict(
-            {
-                "steps": steps,
-                "minutes": minutes,
-                "batch": batch,
-                "accumulate": accumulate,
-                "optimizer": optimizer,
-                "rate": rate,
-                "min_rate": min_rate,
-                "schedule": schedule,
-                "warmup": warmup,
-                "weight_decay": weight_decay,
-                "clip": clip or None,
-                "eval_every": eval_every,
-                "eval_windows": TRAINING.eval_windows,
-                "seed": seed,
-            }
-        )
+        config = KINDS[model](**{**{name: getattr(SHAPE, name) for name in NETWORK_HELP}, **sizes})
+        settings = TRAINING.with_(**training)
         trainer, corpus = new_run(console, folder, texts or [], config, settings, pattern, device, overwrite)
     follow(console, trainer, corpus)
 
@@ -163,22 +124,9 @@ def train(
 # --- What was asked -------------------------------------------------------------------------------------------------
 
 
-def options_given(command: typer.Context) -> set[str]:
-    """The names of the options that stand on the command line, in contrast to those that have their default."""
-    sources = {name: command.get_parameter_source(name) for name in command.params}
-    return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
-
-
 def default_folder(texts: Sequence[Path]) -> Path:
     """runs/shakespeare, or runs/ and the name of the user's first file or folder."""
     return FOLDER / (texts[0].resolve().stem if texts else SHAKESPEARE.name)
-
-
-def kind_of_model(name: str) -> Callable[..., TransformerConfig]:
-    """The maker of configs of that kind. Raises InputError for an unknown name."""
-    if name not in KINDS:
-        raise InputError(f"model must be one of {', '.join(KINDS)}, it was {name!r}.")
-    return KINDS[name]
 
 
 def check_device(device: str) -> None:
@@ -257,7 +205,7 @@ def resumed_run(
     corpus = read_corpus(console, texts or [Path(text) for text in run.source["texts"]])
     tokens, validation = prepare(console, corpus, tokenizer, run.config, run.settings)
     if budget:
-        run.change_budget(**budget)
+        run.change_budget(**({"steps": None, "minutes": None} | budget))
     return Trainer(run, start_of(run).to(device), tokens, validation), corpus
 
 
@@ -382,7 +330,7 @@ def draw_learning_curve(run: RunFolder, finished: Finished) -> None:
 
     config = run.config
     subtitle = (
-        f"{parameter_count(config):,} parameters: {config.layers} layers of width {config.width}, context "
+        f"{num_parameters(config):,} parameters: {config.layers} layers of width {config.width}, context "
         f"{config.context}, {config.vocab_size:,} tokens in the vocabulary; trained in {clock(finished.elapsed)}"
     )
     figure = learning_curve(

@@ -18,7 +18,7 @@ from tinygrad_llm.errors import InputError
 from tinygrad_llm.hub.architectures import FAMILIES, Family, family_of
 from tinygrad_llm.hub.settings import Settings
 from tinygrad_llm.nn.config import TransformerConfig
-from tinygrad_llm.nn.positions import RotaryScaling
+from tinygrad_llm.nn.rotary import RotaryScaling
 
 GELU_TANH = ("gelu_new", "gelu_pytorch_tanh", "gelu_fast")  # three names of the same formula
 SILU = ("silu", "swish")
@@ -82,7 +82,7 @@ def _rotary(settings: Settings, family: Family) -> TransformerConfig:
     own: dict[str, Any] = {"qkv_bias": True} if name == "qwen2" else {"qk_norm": True} if name == "qwen3" else {}
     if gemma:
         settings.refuse_unless("use_bidirectional_attention", (False, None), None)
-        own = {"mlp": "geglu", "norm_weight_plus_one": True, "embedding_scale": math.sqrt(width)}
+        own = {"activation": "gelu_tanh", "norm_weight_plus_one": True, "embedding_scale": math.sqrt(width)}
     if name in ("gemma2", "gemma3"):
         caps = (50.0, 30.0) if name == "gemma2" else (None, None)
         own |= {
@@ -98,7 +98,7 @@ def _rotary(settings: Settings, family: Family) -> TransformerConfig:
         layers=layers,
         heads=settings.whole("num_attention_heads"),
         kv_heads=settings.maybe_whole("num_key_value_heads"),
-        head_width=_head_width(settings, family),
+        head_dim=_head_width(settings, family),
         width=width,
         hidden=settings.whole("intermediate_size"),
         norm_eps=settings.number("rms_norm_eps", 1e-6),
@@ -230,10 +230,10 @@ def _rotary_values(config: TransformerConfig, family: Family) -> dict[str, Any]:
         "max_position_embeddings": config.context,
         "num_hidden_layers": config.layers,
         "num_attention_heads": config.heads,
-        "num_key_value_heads": config.num_kv_heads,
-        "head_dim": config.channels_per_head,
+        "num_key_value_heads": config.kv_heads,
+        "head_dim": config.head_dim,
         "hidden_size": config.width,
-        "intermediate_size": config.mlp_width,
+        "intermediate_size": config.hidden,
         "rms_norm_eps": config.norm_eps,
         "rope_theta": config.rotary_base,
         "attention_bias": config.bias,
@@ -250,7 +250,7 @@ def _rotary_values(config: TransformerConfig, family: Family) -> dict[str, Any]:
         values |= {"use_sliding_window": config.window is not None, "sliding_window": config.window}
         values["max_window_layers"] = 0 if config.window is not None else config.layers
     if name in ("gemma2", "gemma3"):
-        scale = config.attention_scale or config.channels_per_head**-0.5
+        scale = config.attention_scale or config.head_dim**-0.5
         values |= {
             "sliding_window": config.window,
             "layer_types": [

@@ -21,7 +21,7 @@ from tinygrad_llm.hub.architectures import FAMILIES, Family, family_of
 from tinygrad_llm.hub.gguf import GGUFFile
 from tinygrad_llm.hub.settings import Settings
 from tinygrad_llm.nn.config import TransformerConfig
-from tinygrad_llm.nn.positions import RotaryScaling
+from tinygrad_llm.nn.rotary import RotaryScaling
 
 ROTARY_FACTORS = "rope_freqs.weight"  # (D/2,): what Llama 3 divides each angle by
 LAYERS_OF_27B = {"gemma2": 46, "gemma3": 62}  # the one size whose attention scale is 1/√(C/H) and not 1/√D
@@ -65,7 +65,7 @@ def _sizes(settings: Settings, file: GGUFFile) -> TransformerConfig:
         layers=settings.layers("block_count"),
         heads=settings.whole("attention.head_count"),
         width=settings.whole("embedding_length"),
-        head_width=settings.maybe_whole("attention.key_length"),
+        head_dim=settings.maybe_whole("attention.key_length"),
         hidden=settings.whole("feed_forward_length"),
         norm_eps=settings.number(
             "attention.layer_norm_epsilon"
@@ -77,7 +77,7 @@ def _sizes(settings: Settings, file: GGUFFile) -> TransformerConfig:
 
 
 def _rotary(config: TransformerConfig, settings: Settings, family: Family, file: GGUFFile) -> TransformerConfig:
-    D = config.channels_per_head
+    D = config.head_dim
     settings.refuse_unless("attention.value_length", (D,), D)
     settings.refuse_unless("rope.dimension_count", (D,), D)
     name = family.name
@@ -86,7 +86,7 @@ def _rotary(config: TransformerConfig, settings: Settings, family: Family, file:
         own["bias"] = "blk.0.attn_q.bias" in file.shapes
         own["window"] = settings.maybe_whole("attention.sliding_window")
     if name.startswith("gemma"):
-        own = {"mlp": "geglu", "embedding_scale": math.sqrt(config.width)}
+        own = {"activation": "gelu_tanh", "embedding_scale": math.sqrt(config.width)}
     if name in FULL_ATTENTION_EVERY:
         caps = (50.0, 30.0) if name == "gemma2" else (None, None)
         own |= {
@@ -106,7 +106,8 @@ def _rotary(config: TransformerConfig, settings: Settings, family: Family, file:
     values: dict[str, Any] = {
         "positions": "rotary",
         "norm": "rms_norm",
-        "mlp": "swiglu",
+        "activation": "silu",
+        "gated": True,
         "bias": False,
         "kv_heads": settings.maybe_whole("attention.head_count_kv"),
         "rotary_base": settings.number("rope.freq_base", 10_000.0),
@@ -119,7 +120,7 @@ def gemma_scale(config: TransformerConfig, family: str) -> float:
     """The attention scale of Gemma 2 and 3, which is not in their files."""
     if config.layers == LAYERS_OF_27B[family]:
         return (config.width / config.heads) ** -0.5
-    return config.channels_per_head**-0.5
+    return config.head_dim**-0.5
 
 
 def _rotary_scaling(
@@ -130,7 +131,7 @@ def _rotary_scaling(
         return RotaryScaling("linear", settings.number("rope.scaling.factor"))
     if family.name != "llama" or ROTARY_FACTORS not in file.shapes:
         return None
-    pairs = config.channels_per_head // 2
+    pairs = config.head_dim // 2
     if file.shapes[ROTARY_FACTORS] != (pairs,):
         raise InputError(f"{file.path}: {ROTARY_FACTORS} is {file.shapes[ROTARY_FACTORS]}, and should be {(pairs,)}.")
     factors = np.empty(pairs, np.float32)
@@ -142,7 +143,7 @@ def _rotary_scaling(
         original_context=settings.whole("rope.scaling.original_context_length", 8192),
     )
     base = settings.number("rope.freq_base", 10_000.0)
-    if not np.allclose(rotary_factors(scaling, config.channels_per_head, base), factors, rtol=1e-4):
+    if not np.allclose(rotary_factors(scaling, config.head_dim, base), factors, rtol=1e-4):
         raise InputError(f"{file.path}: {ROTARY_FACTORS} is not Llama 3's scaling, and no other is supported here.")
     return scaling
 
@@ -168,14 +169,14 @@ def config_to_gguf(config: TransformerConfig) -> dict[str, int | float | str]:
         "context_length": config.context,
         "embedding_length": config.width,
         "block_count": config.layers,
-        "feed_forward_length": config.mlp_width,
+        "feed_forward_length": config.hidden,
         "attention.head_count": config.heads,
-        "attention.head_count_kv": config.num_kv_heads,
+        "attention.head_count_kv": config.kv_heads,
     }
     epsilon = "layer_norm_epsilon" if config.norm == "layer_norm" else "layer_norm_rms_epsilon"
     values[f"attention.{epsilon}"] = config.norm_eps
     if config.positions == "rotary":
-        D = config.channels_per_head
+        D = config.head_dim
         values |= {"attention.key_length": D, "attention.value_length": D, "rope.dimension_count": D}
         values["rope.freq_base"] = config.rotary_base
     if config.window is not None:
@@ -198,7 +199,7 @@ def _refuse_what_is_not_written(config: TransformerConfig, family: Family) -> No
     if config.window is not None and family.name not in FULL_ATTENTION_EVERY:
         wrong.append("a sliding window")
     if family.name in FULL_ATTENTION_EVERY:
-        scale = config.attention_scale or config.channels_per_head**-0.5
+        scale = config.attention_scale or config.head_dim**-0.5
         if config.full_attention_every != FULL_ATTENTION_EVERY[family.name]:
             wrong.append(f"full attention every {config.full_attention_every} layers")
         if not math.isclose(scale, gemma_scale(config, family.name), rel_tol=1e-6):

@@ -109,6 +109,6 @@ def _arrays(network: Transformer, rows: list[Row]) -> Iterator[tuple[str, np.nda
     """Everything that goes into the file, one array at a time: those that are no copies are made anew each time."""
     config = network.config
     if config.rotary_scaling is not None and config.rotary_scaling.kind == "llama3":
-        factors = rotary_factors(config.rotary_scaling, config.channels_per_head, config.rotary_base)
+        factors = rotary_factors(config.rotary_scaling, config.head_dim, config.rotary_base)
         yield ROTARY_FACTORS, factors.astype(np.float32)
     yield from export_arrays(network, rows)

@@ -62,8 +62,9 @@ def load_hugging_face(folder: str | Path) -> Pretrained:
             f"AutoTokenizer.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})."
         )
     network = hugging_face_network(folder)
-    tokenizer = fitted(Tokenizer.load(folder / "tokenizer.json"), network.config.vocab_size, str(folder))
     settings = _optional(folder / "tokenizer_config.json")
+    tokenizer = Tokenizer.load(folder / "tokenizer.json").with_added_tokens(settings.get("added_tokens_decoder"))
+    tokenizer = fitted(tokenizer, network.config.vocab_size, str(folder))
     names = {use: _token_name(settings.get(f"{use}_token")) for use in ("bos", "eos")}
     return Pretrained(
         network,
@@ -125,13 +126,17 @@ def _stop_tokens(folder: Path, tokenizer: Tokenizer, name: str | None) -> tuple[
 
 
 def _chat_template(folder: Path, settings: dict[str, Any], names: dict[str, str | None]) -> ChatTemplate | None:
-    source = settings.get("chat_template")
+    source, file = settings.get("chat_template"), "tokenizer_config.json"
     if (folder / "chat_template.jinja").is_file():
-        source = read_text(folder / "chat_template.jinja")
+        source, file = read_text(folder / "chat_template.jinja"), "chat_template.jinja"
     if isinstance(source, list):  # several templates with names
         named = {entry.get("name"): entry.get("template") for entry in source if isinstance(entry, dict)}
         source = named.get("default")
-    return ChatTemplate(source, names["bos"], names["eos"]) if isinstance(source, str) else None
+    if not isinstance(source, str):
+        return None
+    named = {key: _token_name(entry) for key, entry in settings.items() if key.endswith("_token")}
+    special = {str(key): name for key, name in named.items() if name and key not in ("bos_token", "eos_token")}
+    return ChatTemplate(source, names["bos"], names["eos"], special, f"the chat template in {folder.name}/{file}")
 
 
 # --- from the hub -----------------------------------------------------------------------------------------------------

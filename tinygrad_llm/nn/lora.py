@@ -6,7 +6,7 @@ A (r, I) and r far below both sides. W stays as it is, frozen; only A and B lear
 start nothing changes. In the end `merge` adds s · B A to W, and what remains is an ordinary model, as fast as before.
 
     model = tg.lora(tg.load("smollm2-135m-instruct"), rank=8)
-    optimizer = tg.AdamW(model.network, rate=1e-3)  # sees A and B alone
+    optimizer = tg.AdamW(model.network, lr=1e-3)  # sees A and B alone
     ...
     tg.save_adapters(model, "sea.safetensors")
     tg.merge(model)
@@ -59,7 +59,7 @@ class LoRALinear(Module):
         self.A = Tensor(to_device(a, device), requires_grad=True)
         self.B = Tensor(to_device(np.zeros((outputs, rank), a.dtype), device), requires_grad=True)
         self.scale = alpha / rank
-        self.hooks, base.hooks = base.hooks, None  # whoever looks at this layer goes on looking
+        self.forward_hooks, base.forward_hooks = base.forward_hooks, None  # whoever looks at this layer goes on looking
 
     def forward(self, x: Tensor) -> Tensor:
         return lora_linear(x, self.base.weight, self.A, self.B, self.base.bias, scale=self.scale)
@@ -91,7 +91,7 @@ def lora(
     if not (isinstance(alpha, int | float) and 0.0 < alpha < math.inf):
         raise InputError(f"alpha must be a number above 0, or None for the rank; it was {alpha!r}.")
     rng = np.random.default_rng(seed)
-    for parameter in network.parameters().values():
+    for parameter in network.parameters():
         parameter.requires_grad, parameter.grad, parameter.grad_buffer = False, None, None
     for name, layer in chosen.items():
         put(network, name, LoRALinear(layer, rank, alpha, rng))
@@ -109,9 +109,9 @@ def merge(model: Model) -> Model:
         raise InputError("merge(model): it has no adapters. Put some on it with tg.lora(model, rank).")
     for name, adapter in found.items():
         adapter.base.weight.data[...] = adapter.merged_weight()
-        adapter.base.hooks = adapter.hooks
+        adapter.base.forward_hooks = adapter.forward_hooks
         put(network, name, adapter.base)
-    for parameter in network.parameters().values():
+    for parameter in network.parameters():
         parameter.requires_grad = True
     return model
 
@@ -124,7 +124,7 @@ def merged_state(network: Transformer) -> dict[str, np.ndarray]:
 
 def base_state(network: Transformer) -> dict[str, np.ndarray]:
     """The values of all parameters, on the host, as they were before there were adapters."""
-    state = network.state()
+    state = network.state_dict()
     return {name.replace(".base.", "."): x for name, x in state.items() if not name.endswith((".A", ".B"))}
 
 

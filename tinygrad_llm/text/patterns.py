@@ -11,7 +11,7 @@ piece of its own, so that no character is ever lost.
 What is a letter (\\p{L}) depends on the version of Unicode: for characters younger than Unicode 14 another
 library may cut elsewhere. For all older ones the cuts were compared with `tokenizers` 0.23, and are the same.
 
-After this: `bpe.py` learns merges inside the pieces. Left out on purpose: the other behaviours that the
+Used by: `bpe.py` learns merges inside the pieces. Left out on purpose: the other behaviours that the
 library `tokenizers` knows for a split (removing the match, gluing it to a neighbour): byte-level tokenizers
 do not use them.
 """
@@ -21,6 +21,7 @@ from collections.abc import Sequence
 import regex
 
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.text.pattern_dialects import check_pattern
 
 # Contractions; words, numbers and punctuation, each with the space before it; other white space. White space
 # before a word leaves its last space to the word: that is the lookahead. Source: Radford et al. 2019,
@@ -56,6 +57,17 @@ DIGITS = r"\p{N}+"
 
 PATTERNS = {"gpt2": GPT2, "gpt4": GPT4}
 
+# No match of these depends on more than the character behind it: see `encode_stream`.
+KNOWN = frozenset([GPT2, GPT4, QWEN2, GPT4O, TEKKEN, ONE_DIGIT, DIGITS])
+
+
+PATIENCE = 5.0  # seconds that a pattern which is not known may take for a text,
+PATIENCE_PER_CHARACTER = 2e-5  # and for each of its characters: a hundred times what the known ones take
+
+
+PATIENCE = 5.0  # seconds that a pattern which is not known may take for a text,
+PATIENCE_PER_CHARACTER = 2e-5  # and for each of its characters: a hundred times what the known ones take
+
 
 def named_pattern(pattern: str) -> str:
     """The regular expression behind a name ("gpt2", "gpt4"); a regular expression is returned as it is.
@@ -81,20 +93,31 @@ class Splitter:
     """
 
     def __init__(self, patterns: Sequence[str]) -> None:
+        self._patterns = list(patterns)
         self._compiled = [_compile(pattern) for pattern in patterns]
 
     def __call__(self, text: str) -> list[str]:
         pieces = [text] if text else []
-        for compiled in self._compiled:
-            # split() with the match in a group returns what is between the matches and the matches, in turn.
-            pieces = [part for piece in pieces for part in compiled.split(piece) if part]
+        for pattern, compiled in zip(self._patterns, self._compiled, strict=True):
+            # Watching the clock makes `regex` three times slower: the patterns that are known here need it not.
+            seconds = None if pattern in KNOWN else PATIENCE + PATIENCE_PER_CHARACTER * len(text)
+            try:
+                # split() with the match in a group returns what is between the matches and the matches, in turn.
+                pieces = [part for piece in pieces for part in compiled.split(piece, timeout=seconds) if part]
+            except TimeoutError as error:
+                raise InputError(
+                    f"the split pattern {pattern[:60]!r} needs more than {seconds:.0f} seconds for {len(text):,} "
+                    "characters. Take a tokenizer with another pattern."
+                ) from error
         return pieces
 
 
 def _compile(pattern: str) -> regex.Pattern[str]:
+    check_pattern(pattern)
+    flags = "(?V1)" if pattern.startswith("(?V1)") else ""  # must stand first
     try:
-        compiled = regex.compile(f"({pattern})")
-    except regex.error as error:
+        compiled = regex.compile(f"{flags}({pattern.removeprefix(flags)})")
+    except (regex.error, RecursionError, OverflowError, MemoryError) as error:
         raise InputError(f"The split pattern {pattern!r} is not a regular expression: {error}.") from error
     if compiled.groups > 1:
         raise InputError(f"The split pattern {pattern!r} captures groups; write (?:...) in place of (...).")

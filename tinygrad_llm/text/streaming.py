@@ -4,7 +4,7 @@ A token may end in the middle of a character: the four bytes of an emoji are oft
 by token such a character would show as replacement characters. So bytes wait here until their character is
 whole.
 
-Before this: `tokenizer.py` knows the bytes of each id, `generation/` samples ids. After this: the terminal.
+Builds on: `tokenizer.py` knows the bytes of each id, `generation/` samples ids. Used by: the terminal.
 """
 
 import codecs

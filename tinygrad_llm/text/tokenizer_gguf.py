@@ -12,8 +12,8 @@ writing it down: whoever reads the file has to know. `PRE_TOKENIZERS` is what is
 A token of the type *control*, *unknown* or *unused* is a special token: no text becomes it by itself. *User-defined*
 ones are added tokens: found in any text. *Byte* ones spell the characters that have no token.
 
-Before this: `tokenizer_json.py` for the alphabets, and the reader of GGUF files in `hub/`, which gives a plain
-dictionary. After this: `tokenizer.py`. Left out on purpose: WordPiece and Unigram ("bert", "t5").
+Builds on: `tokenizer_json.py` for the alphabets, and the reader of GGUF files in `hub/`, which gives a plain
+dictionary. Used by: `tokenizer.py`. Left out on purpose: WordPiece and Unigram ("bert", "t5").
 
 Sources: the specification of GGUF (ggml/docs/gguf.md); llama.cpp's `llama-vocab.cpp` for the names and what is assumed
 where a key is missing.
@@ -27,8 +27,8 @@ from typing import Any
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.text import patterns
-from tinygrad_llm.text.bpe import implied_merges
 from tinygrad_llm.text.chat import ChatTemplate
+from tinygrad_llm.text.fast_bpe import implied_merges
 from tinygrad_llm.text.spelling import SPACE_SIGN
 from tinygrad_llm.text.tokenizer import Tokenizer
 from tinygrad_llm.text.tokenizer_config import Normalization, TokenizerConfig, check_config
@@ -106,8 +106,10 @@ def chat_template_from_gguf(metadata: Mapping[str, Any]) -> ChatTemplate | None:
     if source is None:
         return None
     read = _Metadata(metadata)
-    names = [read.tokens[i] if i is not None else None for i in (read.token_id("bos"), read.token_id("eos"))]
-    return ChatTemplate(source, *names)
+    ids = {use: read.token_id(use) for use in ("bos", "eos", "padding", "unknown")}
+    names = {use: read.tokens[i] for use, i in ids.items() if i is not None}
+    special = {f"{short}_token": names[use] for use, short in (("padding", "pad"), ("unknown", "unk")) if use in names}
+    return ChatTemplate(source, names.get("bos"), names.get("eos"), special, "the chat template in the GGUF file")
 
 
 class _Metadata:

@@ -5,7 +5,7 @@ files in the form of GPT-2, GPT-4, Llama 2 and 3, Mistral, Qwen 2 and 3, SmolLM2
 tokens are bytes. In a byte-level file GPT-2's alphabet writes each byte as one visible character: the space is "Ġ", the
 line end "Ċ". In a SentencePiece-style file a token is its text, with "▁" for the space, and a byte is "<0x0A>".
 
-Before this: `patterns.py` and `bpe.py`, whose results the file keeps in a `tokenizer_config.py`. After this:
+Builds on: `patterns.py` and `bpe.py`, whose results the file keeps in a `tokenizer_config.py`. Used by:
 `tokenizer.py` uses them.
 
 What the format has no place for, the tokens that end a text and a turn, stands among the special tokens of the
@@ -20,10 +20,12 @@ Source: files written by `tokenizers` 0.23, and its documentation.
 import itertools
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, get_args
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.text.bpe import Pair
+from tinygrad_llm.text.pattern_dialects import from_oniguruma, to_oniguruma
 from tinygrad_llm.text.patterns import DIGITS, GPT2, ONE_DIGIT
 from tinygrad_llm.text.spelling import SPACE_SIGN
 from tinygrad_llm.text.tokenizer_config import Normalization, SpaceInFront, TokenizerConfig, check_config
@@ -104,7 +106,7 @@ def to_json(config: TokenizerConfig) -> str:
                 "single_word": False,
                 "lstrip": False,
                 "rstrip": False,
-                "normalized": False,
+                "normalized": name in config.normalized_tokens,
                 "special": name in config.special_tokens,
             }
             for name, i in sorted({**config.special_tokens, **config.added_tokens}.items(), key=lambda item: item[1])
@@ -130,18 +132,20 @@ def to_json(config: TokenizerConfig) -> str:
 def _byte_level_steps(config: TokenizerConfig) -> dict[str, Any]:
     return {
         "normalizer": {"type": config.normalization} if config.normalization else None,
-        "pre_tokenizer": {
-            "type": "Sequence",
-            "pretokenizers": [
-                *(
-                    {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
-                    for pattern in config.patterns
-                ),
-                {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False},
-            ],
-        },
+        "pre_tokenizer": _byte_level_pre_tokenizer(config),
         "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
     }
+
+
+def _byte_level_pre_tokenizer(config: TokenizerConfig) -> dict[str, Any]:
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    if config.space_in_front != "never":
+        return byte_level | {"add_prefix_space": True, "use_regex": True}
+    splits = [
+        {"type": "Split", "pattern": {"Regex": to_oniguruma(pattern)}, "behavior": "Isolated", "invert": False}
+        for pattern in config.patterns
+    ]
+    return {"type": "Sequence", "pretokenizers": [*splits, byte_level]}
 
 
 _REPLACE_SPACES = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE_SIGN}
@@ -194,24 +198,36 @@ def from_json(text: str, source: str) -> TokenizerConfig:
 
     Raises InputError for a file that is damaged, and for one that asks for something that is not known here.
     """
+    contents = parsed_object(text, source)
     try:
-        return _config(json.loads(text))
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{source} is not complete JSON (line {error.lineno}, column {error.colno}: {error.msg}). "
-            f"Make it again with Tokenizer.save, or fetch it again."
-        ) from error
-    except (ValueError, RecursionError) as error:  # InputError, a number of too many digits, too deeply nested
+        return _config(contents)
+    except InputError as error:
         raise InputError(
             f"{source} is not a tokenizer.json that can be used here: {error}. "
             f"Make it again with Tokenizer.save, or take that of a model with byte-level or SentencePiece-style BPE."
         ) from error
 
 
+def parsed_object(text: str, source: str) -> dict[str, Any]:
+    """The JSON object that `text` is; `source` names the file. Raises InputError for anything else."""
+    try:
+        contents = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{source} is not complete JSON (line {error.lineno}, column {error.colno}: {error.msg}). "
+            f"Make it again with Tokenizer.save, or fetch it again."
+        ) from error
+    except (ValueError, RecursionError) as error:  # a number of too many digits, too deeply nested
+        raise InputError(f"{source} is damaged: {error}. Fetch it again.") from error
+    if not isinstance(contents, dict):
+        raise InputError(f"{source} is damaged: it must be a JSON object, it is a {type(contents).__name__}.")
+    return contents
+
+
 def _config(contents: object) -> TokenizerConfig:
     model = _get(contents, "model", dict)
     _refuse_other_models(model)
-    special_tokens, added_tokens = _added_tokens(_get(contents, "added_tokens", list))
+    special_tokens, added_tokens, normalized_tokens = read_added_tokens(_get(contents, "added_tokens", list))
     vocabulary = _get(model, "vocab", dict, "model.vocab")
     if not vocabulary:
         raise InputError("'model.vocab' is empty")
@@ -222,8 +238,9 @@ def _config(contents: object) -> TokenizerConfig:
             raise InputError(f"the added token {name!r} has two ids, {vocabulary[name]} and {i}")
 
     sentencepiece = bool(model.get("byte_fallback"))
-    merges = [_pair(merge) for merge in _get(model, "merges", list, "model.merges")]
     byte_tokens = {BYTE_OF_NAME[name]: i for name, i in vocabulary.items() if name in BYTE_OF_NAME}
+    steps = _read_sentencepiece_steps(contents, byte_tokens) if sentencepiece else _read_byte_level_steps(contents)
+    merges = [_pair(merge) for merge in _get(model, "merges", list, "model.merges")]
     if sentencepiece:
         vocabulary = {token: i for token, i in vocabulary.items() if token not in BYTE_OF_NAME}
     read = without_space_signs if sentencepiece else from_visible
@@ -232,8 +249,9 @@ def _config(contents: object) -> TokenizerConfig:
             **tokens_and_merges(vocabulary, merges, special_tokens, added_tokens, read),
             special_tokens=special_tokens,
             added_tokens=added_tokens,
+            normalized_tokens=normalized_tokens,
             ignore_merges=bool(model.get("ignore_merges")),
-            **(_read_sentencepiece_steps(contents, byte_tokens) if sentencepiece else _read_byte_level_steps(contents)),
+            **steps,
             **_read_post_processor(contents.get("post_processor") if isinstance(contents, dict) else None),
         )
     )
@@ -260,9 +278,11 @@ def tokens_and_merges(
     """The fields `tokens` and `merges` of a TokenizerConfig, from how a file writes them; `read` reads one token.
 
     Merges that make or use a special token are left out: they could make one out of ordinary text. An added token that
-    merges make or use (Gemma: "▁▁") is an ordinary token as well.
+    merges make or use (Gemma: "▁▁") is an ordinary token as well. So is any whose name is one character and one byte
+    ("£" is the byte A3 in the byte-level alphabet): without it, texts with that byte could not be spelled.
     """
-    special, added = frozenset(special_tokens), frozenset(added_tokens)
+    letters = {name for name in (*special_tokens, *added_tokens) if name in vocabulary and is_letter(name, read)}
+    special, added = frozenset(special_tokens) - letters, frozenset(added_tokens) - letters
     token_of = {word: read(word) for word in vocabulary if word not in special}
     pairs: list[Pair] = []
     used: set[str] = set()
@@ -282,6 +302,44 @@ def tokens_and_merges(
     return {"tokens": tokens, "merges": tuple(pairs)}
 
 
+def with_added_tokens(config: TokenizerConfig, decoder: Any) -> TokenizerConfig:
+    """`config` with the added tokens of a tokenizer_config.json; the same object when it has them all."""
+    if not isinstance(decoder, dict) or not all(isinstance(entry, dict) for entry in decoder.values()):
+        raise InputError("it must be an object of objects")
+    known = {**config.special_tokens, **config.added_tokens}
+    new = [
+        {**entry, "id": int(i)}
+        for i, entry in decoder.items()
+        if i.isdecimal() and known.get(entry.get("content")) != int(i)
+    ]
+    if not new:
+        return config
+    special, others, normalized = read_added_tokens(new)
+    for name, i in {**special, **others}.items():
+        if known.get(name, i) != i:
+            raise InputError(f"the added token {name!r} has two ids, {known[name]} and {i}")
+    # What was an ordinary token by that name is one no more.
+    read = visible if config.byte_tokens is None else with_space_signs
+    names = {**special, **others}
+    tokens = {token: i for token, i in config.tokens.items() if names.get(read(token)) != i or len(token) == 1}
+    merges = tuple(pair for pair in config.merges if pair[0] + pair[1] in tokens and {*pair} <= tokens.keys())
+    return check_config(
+        replace(
+            config,
+            tokens=tokens,
+            merges=merges,
+            special_tokens={**config.special_tokens, **special},
+            added_tokens={**config.added_tokens, **others},
+            normalized_tokens=config.normalized_tokens | normalized,
+        )
+    )
+
+
+def is_letter(name: str, read: Callable[[str], bytes]) -> bool:
+    """Whether the name of a token is what an ordinary token of one byte is written as."""
+    return len(name) == 1 and read is from_visible and name in _ALPHABET
+
+
 def _refuse_other_models(model: dict[str, Any]) -> None:
     kind = model.get("type", "BPE")  # the oldest files do not name it
     if kind != "BPE":
@@ -291,10 +349,11 @@ def _refuse_other_models(model: dict[str, Any]) -> None:
             raise InputError(f"{option}={model[option]!r} is not supported")
 
 
-def _added_tokens(added: list[Any]) -> tuple[dict[str, int], dict[str, int]]:
-    """Name -> id of the special tokens, and of those that are found in any text."""
+def read_added_tokens(added: list[Any]) -> tuple[dict[str, int], dict[str, int], frozenset[str]]:
+    """Name -> id of the special tokens, and of those found in any text; which are found after normalization."""
     special_tokens: dict[str, int] = {}
     others: dict[str, int] = {}
+    normalized: set[str] = set()
     for entry in added:
         name = _get(entry, "content", str, "added_tokens.content")
         for option in ("single_word", "lstrip", "rstrip"):
@@ -302,7 +361,9 @@ def _added_tokens(added: list[Any]) -> tuple[dict[str, int], dict[str, int]]:
                 raise InputError(f"{option} is not supported, which the added token {name!r} asks for")
         group = special_tokens if entry.get("special", True) else others
         group[name] = _get(entry, "id", int, "added_tokens.id")
-    return special_tokens, others
+        if entry.get("normalized"):
+            normalized.add(name)
+    return special_tokens, others, frozenset(normalized)
 
 
 def _pair(merge: object) -> tuple[str, str]:
@@ -318,8 +379,12 @@ def _pair(merge: object) -> tuple[str, str]:
 
 def _read_byte_level_steps(contents: Any) -> dict[str, Any]:
     normalizer = _get(contents, "normalizer", dict | None)
+    pre_tokenizer = _get(contents, "pre_tokenizer", dict)
+    patterns = _patterns(pre_tokenizer)
+    adds_space = any(step.get("add_prefix_space") for step in _steps(pre_tokenizer, "pretokenizers"))
     return {
-        "patterns": _patterns(_get(contents, "pre_tokenizer", dict)),
+        "patterns": patterns,
+        "space_in_front": "if_missing" if adds_space else "never",
         "normalization": _normalization(normalizer) if normalizer else None,
     }
 
@@ -328,11 +393,16 @@ def _patterns(pre_tokenizer: dict[str, Any]) -> tuple[str, ...]:
     """The split patterns of a pre-tokenizer: any number of splits, and the byte alphabet as the last step."""
     steps = _steps(pre_tokenizer, "pretokenizers")
     kinds = [_get(step, "type", str, "pre_tokenizer.type") for step in steps]
-    if kinds[-1:] != ["ByteLevel"] or "ByteLevel" in kinds[:-1]:
+    if "ByteLevel" not in kinds:
+        raise InputError(
+            f"its pre-tokenizer is {' and '.join(kinds) or 'empty'}, which is not supported: of byte pair encodings, "
+            "those with a ByteLevel step and those of SentencePiece are read"
+        )
+    if kinds.index("ByteLevel") != len(kinds) - 1:
         raise InputError(f"the pre-tokenizer {kinds} does not end in ByteLevel")
     patterns = [_split_pattern(step) for step in steps[:-1]]
-    if steps[-1].get("add_prefix_space"):
-        raise InputError("a space before every text (add_prefix_space) is not supported")
+    if steps[-1].get("add_prefix_space") and (patterns or not steps[-1].get("use_regex", True)):
+        raise InputError("a space in front of every piece (add_prefix_space behind other steps) is not supported")
     if steps[-1].get("use_regex", True):
         patterns.append(GPT2)
     return tuple(patterns)
@@ -348,9 +418,9 @@ def _split_pattern(step: dict[str, Any]) -> str:
         # Both keep what matches as pieces. The second, of files made from tiktoken's, removes what does not match;
         # the patterns of such files leave nothing that does not.
         case {"type": "Split", "pattern": {"Regex": str(pattern)}, "behavior": "Isolated", "invert": False}:
-            return pattern
+            return from_oniguruma(pattern)
         case {"type": "Split", "pattern": {"Regex": str(pattern)}, "behavior": "Removed", "invert": True}:
-            return pattern
+            return from_oniguruma(pattern)
         case {"type": "Digits", "individual_digits": bool(individual)}:
             return ONE_DIGIT if individual else DIGITS
     raise InputError(f"the pre-tokenizer {_shown(step)} is not supported")
@@ -414,7 +484,12 @@ def _read_post_processor(processor: Any) -> dict[str, Any]:
     for step in _steps(processor, "processors"):
         if isinstance(step, dict) and step.get("type") == "TemplateProcessing":
             return _read_template(step)
-    return {}  # the other kinds touch offsets only, or belong to models of another kind
+        if not isinstance(step, dict) or step.get("type") != "ByteLevel":  # that one touches offsets only
+            raise InputError(
+                f"its post-processor {_shown(step)} is not supported: it puts tokens around a text, and only those of "
+                "a TemplateProcessing are read"
+            )
+    return {}
 
 
 def _read_template(template: dict[str, Any]) -> dict[str, int]:

@@ -29,6 +29,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from tinygrad_llm.drawing.views import shown_by
 from tinygrad_llm.errors import InputError, MachineError
 from tinygrad_llm.files import atomic_write_bytes, read_text, remove_leftovers
 from tinygrad_llm.nn.config import TransformerConfig
@@ -65,6 +66,14 @@ class RunFolder:
             self.source: dict[str, Any] = dict(values["source"])
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{self.path / 'config.json'} is damaged ({error!r}). Train again.") from error
+
+    _repr_html_ = shown_by("tinygrad_llm.pictures.run")
+
+    def __repr__(self) -> str:
+        config = self.config
+        return (
+            f"RunFolder({str(self.path)!r}, {config.layers} layers, width {config.width}, {config.vocab_size:,} tokens)"
+        )
 
     @classmethod
     def create(
@@ -123,7 +132,7 @@ class RunFolder:
         with disk_errors(path):
             data = path.read_bytes()
         try:
-            return Transformer(self.config, seed=None).load_state(load(data)), tokenizer
+            return Transformer.empty(self.config).load_state_dict(load(data)), tokenizer
         except (SafetensorError, ValueError, KeyError) as error:
             raise InputError(f"{path} is damaged ({error}). Resume the run, which writes it again.") from error
 

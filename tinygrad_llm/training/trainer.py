@@ -28,12 +28,15 @@ from tinygrad_llm.nn.adapter_file import save_adapters
 from tinygrad_llm.nn.lora import adapters, merged_state
 from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.text.batches import Batches, ValidationWindows
+from tinygrad_llm.training.adamw import AdamW
 from tinygrad_llm.training.checkpoints import Checkpoint, newest_checkpoint, write_checkpoint
+from tinygrad_llm.training.data_parallel import DataParallel, is_worth_it
 from tinygrad_llm.training.evaluation import evaluate
 from tinygrad_llm.training.events import Evaluated, Event, Finished, Resumed, Saved, Stepped
-from tinygrad_llm.training.optimizers import AdamW, Muon, Optimizer
+from tinygrad_llm.training.muon import Muon
+from tinygrad_llm.training.optimizer import Optimizer
 from tinygrad_llm.training.pace import Pace
-from tinygrad_llm.training.parallel import Crew, is_worth_a_crew
+from tinygrad_llm.training.parameter_groups import parameter_groups
 from tinygrad_llm.training.run_folder import ADAPTERS, RunFolder
 from tinygrad_llm.training.schedules import learning_rate
 from tinygrad_llm.training.settings import TrainingSettings
@@ -55,34 +58,37 @@ def train_step(
     optimizer: Optimizer,
     batches: list[tuple[np.ndarray, np.ndarray]],
     *,
-    rate: float,
+    lr: float | None = None,
     clip: float | None = None,
     rng: np.random.Generator | None = None,
-    crew: Crew | None = None,
+    data_parallel: DataParallel | None = None,
 ) -> StepResult:
     """One step of the optimizer along the gradient of the mean loss over all targets of `batches`.
 
     batches: (ids, targets), both (B, T) integers, negative targets do not count. Several of them give the gradient
     of one large batch with the memory of a small one: losses are summed, and divided by the number of targets of all.
     (A mean of the batches' means would give the targets of a batch with few of them too much weight.)
-    rng: draws the dropout. crew: computes the gradients on several cores.
+    rng: draws the dropout. lr: the learning rate; None: the optimizer's.
+    data_parallel: computes the gradients on several cores.
     """
     device = model.unembedding.device
     optimizer.zero_grad()
     total, targets_seen = 0.0, 0
     for ids, targets in batches:
-        if crew is not None:
-            total += crew.add_gradients(ids, targets, rng)
+        if data_parallel is not None:
+            total += data_parallel.backward(ids, targets, rng)
         else:
             loss = model.loss(to_device(ids, device), to_device(targets, device), reduction="sum", rng=rng)
             loss.backward()
             total += loss.item()
         targets_seen += int((targets >= 0).sum())
-    if crew is not None:
-        crew.finish()
-    share = 1.0 / max(1, targets_seen)
-    norm = optimizer.step(rate=rate, scale=share, clip=clip)
-    return StepResult(total * share, norm, targets_seen)
+    if data_parallel is not None:
+        data_parallel.all_reduce()
+    if lr is not None:
+        optimizer.lr = lr
+    scale = 1.0 / max(1, targets_seen)
+    norm = optimizer.step(scale=scale, clip=clip)
+    return StepResult(total * scale, norm, targets_seen)
 
 
 class Trainer:
@@ -115,7 +121,7 @@ class Trainer:
         self.optimizer = make_optimizer(model, self.settings)
         self.rng = np.random.Generator(np.random.PCG64([self.settings.seed, DROPOUT_STREAM]))
         self.pace = Pace.start(self.settings)
-        self.crew: Crew | None = None
+        self.data_parallel: DataParallel | None = None
         self.step = 0
         self.text_checksum = zlib.crc32(np.ascontiguousarray(tokens).data)
         self.losses_since = (0.0, 0)  # sum and number of the steps' losses since the last evaluation
@@ -140,8 +146,9 @@ class Trainer:
 
         Raises InputError when the training diverges, MachineError when the disk fails.
         """
-        if is_worth_a_crew(self.model, self.settings.batch, self.batches.context):
-            self.crew = Crew(self.model, self.optimizer.flat, self.settings.batch, self.batches.context)
+        batch, context = self.settings.batch, self.batches.context
+        if is_worth_it(self.model, batch, context):
+            self.data_parallel = DataParallel(self.model, self.optimizer.flat, batch, context)
         try:
             if self.resumed is not None:
                 yield self.resumed
@@ -157,25 +164,31 @@ class Trainer:
             self.save()
             raise
         finally:
-            if self.crew is not None:
-                self.crew.close()
+            if self.data_parallel is not None:
+                self.data_parallel.close()
         yield self.save()
         yield self._finished()
 
     def _train_one_step(self) -> Stepped:
         began, elapsed = self.clock(), self.elapsed
         settings = self.settings
-        rate = learning_rate(
+        lr = learning_rate(
             self.pace.progress(self.step, elapsed),
             schedule=settings.schedule,
-            rate=settings.rate,
-            min_rate=settings.min_rate,
+            lr=settings.lr,
+            min_lr=settings.min_lr,
             warmup=settings.warmup,
         )
         with interrupts_held_back():
             batches = [self.batches.next() for _ in range(settings.accumulate)]
             result = train_step(
-                self.model, self.optimizer, batches, rate=rate, clip=settings.clip, rng=self.rng, crew=self.crew
+                self.model,
+                self.optimizer,
+                batches,
+                lr=lr,
+                clip=settings.clip or None,
+                rng=self.rng,
+                data_parallel=self.data_parallel,
             )
             self.step += 1
             seconds = self.clock() - began
@@ -186,7 +199,7 @@ class Trainer:
                 step=self.step,
                 total_steps=self.pace.total,
                 loss=result.loss,
-                rate=rate,
+                lr=lr,
                 gradient_norm=result.gradient_norm,
                 tokens=result.targets,
                 seconds=seconds,
@@ -241,7 +254,7 @@ class Trainer:
             return self._saved[0]
         # What is frozen is not learned here: who resumes the run brings it along.
         arrays = {f"model/{name}": learned.numpy() for name, learned in self.optimizer.flat.parameters.items()}
-        arrays |= {f"optimizer/{name}": array for name, array in self.optimizer.state().items()}
+        arrays |= {f"optimizer/{name}": array for name, array in self.optimizer.state_dict().items()}
         path = write_checkpoint(self.run_folder.checkpoints, Checkpoint(self.step, arrays, self._state()))
         self.run_folder.save_model(merged_state(self.model))
         if adapters(self.model):
@@ -280,8 +293,8 @@ class Trainer:
         if state["text_checksum"] != self.text_checksum:
             raise InputError("the training text is not the one this run began with. Give the same text to resume it.")
         self.batches.restore(state["batches"])
-        self.model.load_state(self.model.state() | arrays_under("model/", checkpoint.arrays))
-        self.optimizer.load_state(arrays_under("optimizer/", checkpoint.arrays))
+        self.model.load_state_dict(self.model.state_dict() | arrays_under("model/", checkpoint.arrays))
+        self.optimizer.load_state_dict(arrays_under("optimizer/", checkpoint.arrays))
         self.rng.bit_generator.state = state["rng"]
         self.pace = Pace.from_state(self.settings, state["pace"])
         self.step = checkpoint.step
@@ -294,10 +307,11 @@ class Trainer:
 
 def make_optimizer(model: Transformer, settings: TrainingSettings) -> Optimizer:
     """The optimizer that the settings name."""
-    shared = {"weight_decay": settings.weight_decay, "beta1": settings.beta1, "beta2": settings.beta2}
+    groups = parameter_groups(model, settings.weight_decay, muon=settings.optimizer == "muon")
+    betas = (settings.beta1, settings.beta2)
     if settings.optimizer == "muon":
-        return Muon(model, settings.rate, momentum=settings.momentum, **shared)
-    return AdamW(model, settings.rate, **shared)
+        return Muon(groups, lr=settings.lr, momentum=settings.momentum, betas=betas)
+    return AdamW(groups, lr=settings.lr, betas=betas)
 
 
 def arrays_under(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -43,7 +43,7 @@ class Local:
         """The gradients of all inputs by the rule, as raw arrays."""
         out = self.out if out is None else out
         assert out.node is not None
-        return out.node.pull(g, out, False)
+        return out.node.op.backward(out.node, g, out, [i in self.tracked for i in range(len(self.arrays))])
 
     def value(self, i: int, array: np.ndarray) -> np.ndarray:
         """The op's value when input i is replaced."""

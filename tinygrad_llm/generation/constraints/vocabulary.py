@@ -60,6 +60,11 @@ class Vocabulary:
         return cls([written.get(i) for i in range(tokenizer.vocab_size)])
 
     @cached_property
+    def longest(self) -> int:
+        """Bytes of the longest token."""
+        return max((len(token) for token in self.tokens if token), default=0)
+
+    @cached_property
     def single_bytes(self) -> bytes:
         """The bytes that some token writes alone."""
         return bytes(sorted({token[0] for token in self.tokens if token and len(token) == 1}))

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from tinygrad_llm.kernels.cpu.products import product_in_place
 from tinygrad_llm.kernels.cpu.rows import as_rows
 from tinygrad_llm.kernels.pair import FastPair
 from tinygrad_llm.kernels.threads import over_rows
@@ -48,12 +47,12 @@ def finite_max(rows):
 def log_sums_of_exponentials(rows):
     """log Σ e^x of each row, (n, 1); ∞ and -∞ where they are right."""
     with np.errstate(over="ignore", divide="ignore"):
-        total = np.exp(rows).sum(axis=-1, keepdims=True)
+        total = np.exp(rows).sum(axis=-1, keepdims=True, dtype=np.result_type(rows, np.float32))  # float16: to 65,504
         return np.log(total, out=total)
 
 
 def log_softmax_forward(x):
-    y = np.array(x, np.result_type(x, np.float32), order="C")
+    y = np.array(x, order="C")
     rows = y.reshape(-1, y.shape[-1])
 
     def block(a, b):
@@ -123,7 +122,7 @@ token_losses = FastPair(cross_entropy_forward, cross_entropy_backward)
 LOGITS_BYTES = 32_000_000  # when only the loss is wanted, logits are made for this much at a time
 
 
-def projected_loss_forward(x, weight, targets):
+def linear_cross_entropy_forward(x, weight, targets):
     """The logits are made once and turned, in place, into their own gradient: softmax - one_hot."""
     rows, wanted = as_rows(x), targets.reshape(-1)
     logits = rows @ weight.T  # (N, V)
@@ -136,7 +135,7 @@ def projected_loss_forward(x, weight, targets):
     return losses.sum(), logits
 
 
-def projected_loss_value(x, weight, targets):
+def linear_cross_entropy_value(x, weight, targets):
     rows, wanted = as_rows(x), targets.reshape(-1)
     losses = np.empty(len(rows), rows.dtype)
     step = max(1, LOGITS_BYTES // (weight.shape[0] * rows.itemsize))
@@ -158,11 +157,15 @@ def losses_and_gradients(logits, targets):
     return (np.log(total) - chosen) * counts
 
 
-def projected_loss_backward(g, d_logits, x, weight, targets, *, places=(None, None, None)):
-    rows = as_rows(x)
-    dx = d_logits @ weight
-    dx *= g
-    return dx.reshape(x.shape), product_in_place(d_logits.T, rows * g, places[1]), None
+def linear_cross_entropy_backward(g, d_logits, x, weight, targets, *, wanted=(True, True, False)):
+    dx = None
+    if wanted[0]:
+        dx = d_logits @ weight
+        dx *= g
+        dx = dx.reshape(x.shape)
+    return dx, d_logits.T @ (as_rows(x) * g) if wanted[1] else None, None
 
 
-projected_loss = FastPair(projected_loss_forward, projected_loss_backward, projected_loss_value, adds_in_place=True)
+linear_cross_entropy = FastPair(
+    linear_cross_entropy_forward, linear_cross_entropy_backward, linear_cross_entropy_value, takes_wanted=True
+)

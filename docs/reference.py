@@ -1,0 +1,82 @@
+"""Write the API reference from the docstrings: `pip install '.[docs]'`, `python docs/reference.py`, open the page.
+
+    python docs/reference.py [FOLDER]       (docs/reference unless given)
+
+pdoc makes one page per module. Our docstrings say "name: what it is. other: …" in running text; here that becomes a
+list, and examples become code. A warning of pdoc, for instance of a name in backticks that has gone, is an error.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+import sys
+import typing
+import warnings
+from pathlib import Path
+
+import pdoc
+import pdoc.render
+
+import tinygrad_llm
+
+HERE = Path(__file__).parent
+LEFT_OUT = ("cli", "drawing", "kernels", "pictures", "files", "runtime", "version", "__main__")  # not called by users
+ARGUMENT = re.compile(r"(?:^|(?<=[.!?)] )|(?<=\.\n))(\*{0,2}[a-z_][a-z0-9_]*(?:, \*{0,2}[a-z_][a-z0-9_]*)*): ", re.M)
+
+
+def to_markdown(docstring: str) -> str:
+    """A docstring as Markdown: lists of arguments as lists, examples as code."""
+    return "\n\n".join(map(block_to_markdown, re.split(r"\n\s*\n", docstring)))
+
+
+def block_to_markdown(block: str) -> str:
+    """A paragraph, a list of arguments, an example or an indented block."""
+    if block.lstrip().startswith(">>>"):
+        return f"```python\n{block}\n```"
+    if block.startswith("    ") or not ARGUMENT.match(block):
+        return re.sub(r"^(\d+)\. ", r"\1\\. ", block, flags=re.M)  # a number at the start of a line makes no list
+    pieces = ARGUMENT.split(" ".join(line.strip() for line in block.splitlines()))
+    return "\n".join(f"- **{name}**: {text.strip()}" for name, text in zip(pieces[1::2], pieces[2::2], strict=True))
+
+
+class Shown:
+    """An annotation that cannot be evaluated, shown as it is written."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def resolve_named_tuples(module: str) -> None:
+    """Give the constructors of a module's NamedTuples annotations that pdoc can show: they hold bare references."""
+    for _, cls in inspect.getmembers(importlib.import_module(module), inspect.isclass):
+        if issubclass(cls, tuple) and hasattr(cls, "_fields"):
+            for name, annotation in cls.__new__.__annotations__.items():
+                if isinstance(annotation, typing.ForwardRef):
+                    cls.__new__.__annotations__[name] = Shown(annotation.__forward_arg__)
+
+
+def main() -> None:
+    """Write the pages."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "reference"
+    names = [m.name for m in pkgutil.walk_packages(tinygrad_llm.__path__, "tinygrad_llm.")]
+    left_out = [name for name in names if name.split(".")[1] in LEFT_OUT]
+    for name in sorted(set(names) - set(left_out)):
+        resolve_named_tuples(name)
+    pdoc.render.configure(
+        docformat="markdown", footer_text=f"tinygrad_llm {tinygrad_llm.__version__}", template_directory=HERE
+    )
+    pdoc.render.env.filters["to_markdown"] = to_markdown
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pdoc.pdoc("tinygrad_llm", *(f"!{name}" for name in left_out), output_directory=folder)
+    print(f"{folder / 'tinygrad_llm.html'}")
+
+
+if __name__ == "__main__":
+    main()

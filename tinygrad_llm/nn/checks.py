@@ -1,0 +1,84 @@
+"""Checks of what users pass to `attention` and to a model: each says what was wrong and what is wanted.
+
+Used by: `functional`, `transformer`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_llm.autograd import raw
+from tinygrad_llm.backend import Array, to_device
+from tinygrad_llm.errors import InputError
+
+
+def as_ids(ids: Any, vocab_size: int, device: str) -> Array:
+    """Token ids as an integer array (B, T) on `device`; one text (T,) becomes (1, T).
+
+    ids: an array, a Tensor, or lists of integers. Raises InputError for anything else, and for ids that are not in the
+    vocabulary (where they are on a GPU already, they are not looked at).
+    """
+    array = as_integers("ids", ids)
+    if array.ndim not in (1, 2):
+        raise InputError(f"ids must be of shape (B, T), or (T,) for one text; the shape was {array.shape}.")
+    check_range("ids", array, vocab_size, allow_negative=False)
+    return to_device(array[None] if array.ndim == 1 else array, device)
+
+
+def as_targets(targets: Any, ids: Array, vocab_size: int, device: str) -> Array:
+    """The ids of the next tokens, as `as_ids` gives them; negative ones are allowed, they do not count."""
+    array = as_integers("targets", targets)
+    array = array[None] if array.ndim == 1 else array
+    if array.shape != ids.shape:
+        raise InputError(f"targets must have one id for each of ids; the shapes were {array.shape} and {ids.shape}.")
+    check_range("targets", array, vocab_size, allow_negative=True)
+    return to_device(array, device)
+
+
+def as_integers(name: str, ids: Any) -> Array:
+    array = raw(ids)
+    if not hasattr(array, "dtype"):
+        try:
+            array = np.asarray(array)
+        except ValueError as error:
+            raise InputError(f"{name}: the texts of a batch must be equally long; pad them, or pass one.") from error
+        array = array.astype(np.int64) if array.size == 0 else array
+    if array.dtype.kind not in "iu":
+        raise InputError(
+            f"{name} must be integers, token ids; they were {array.dtype}. tokenizer.encode(text) gives them."
+        )
+    return array
+
+
+def check_range(name: str, ids: Array, vocab_size: int, allow_negative: bool) -> None:
+    """Only ids on the host are checked: those on a GPU would have to be waited for."""
+    if (
+        isinstance(ids, np.ndarray)
+        and ids.size
+        and (int(ids.max()) >= vocab_size or (not allow_negative and int(ids.min()) < 0))
+    ):
+        wrong = ids[(ids >= vocab_size) | (ids < 0) & (not allow_negative)]
+        raise InputError(
+            f"{name}: {int(wrong[0])} is not a token id of this model; its ids are 0 to {vocab_size - 1:,}."
+        )
+
+
+def check_attention(q: Any, k: Any, v: Any, causal: bool, window: int | None) -> tuple[int, int]:
+    """(T, S). Raises InputError for shapes that do not fit each other."""
+    shapes = f"q {q.shape}, k {k.shape}, v {v.shape}"
+    if not q.ndim == k.ndim == v.ndim == 4:
+        raise InputError(f"attention: q, k and v must be (batch, positions, heads, channels); they were {shapes}.")
+    (B, T, H, D), (b, S, K, d) = q.shape, k.shape
+    if (b, d) != (B, D) or v.shape[:3] != k.shape[:3] or K == 0 or H % K:
+        raise InputError(
+            f"attention: {shapes} do not fit. Wanted are (B, T, H, D), (B, S, K, D), (B, S, K, Dv), with K dividing H."
+        )
+    if causal and T > S:
+        raise InputError(
+            f"attention: {T} queries cannot be the last of {S} positions, as causal=True has it. Give all keys."
+        )
+    if window is not None and (not causal or window < 1):
+        raise InputError(f"attention: window must be at least 1, with causal=True; it was {window}, causal={causal}.")
+    return T, S

@@ -1,0 +1,102 @@
+"""Two older forms of files in which byte-level tokenizers are passed on: GPT-2's pair of files, and tiktoken's ranks.
+
+    vocab.json + merges.txt   {"Ġthe": 262, …} and one merge a line, in GPT-2's alphabet; the split pattern is GPT-2's
+    NAME.tiktoken             one token a line: its bytes in base64, its rank, which is its id
+
+Neither says everything. A `.tiktoken` file has no special tokens and no pattern; where its name is one that OpenAI gave
+(cl100k_base, …), they are known here, else the caller says them.
+
+Builds on: `tokenizer_json` (the alphabet), `fast_bpe` (merges implied by an order). Used by: `Tokenizer.load`.
+Source: Radford et al. 2019, src/encoder.py; tiktoken's `load.py` and `tiktoken_ext/openai_public.py` for names and ids.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from pathlib import Path
+
+from tinygrad_llm.errors import InputError
+from tinygrad_llm.files import read_text
+from tinygrad_llm.text.fast_bpe import implied_merges
+from tinygrad_llm.text.patterns import GPT2, GPT4, GPT4O
+from tinygrad_llm.text.tokenizer_config import TokenizerConfig, check_config
+from tinygrad_llm.text.tokenizer_json import from_visible, parsed_object, tokens_and_merges
+
+END = "<|endoftext|>"
+PIECES = {"<|fim_prefix|>": 100258, "<|fim_middle|>": 100259, "<|fim_suffix|>": 100260, "<|endofprompt|>": 100276}
+# Name of the file -> (pattern, special tokens).
+KNOWN_RANKS: dict[str, tuple[str, dict[str, int]]] = {
+    "gpt2": (GPT2, {END: 50256}),
+    "r50k_base": (GPT2, {END: 50256}),
+    "p50k_base": (GPT2, {END: 50256}),
+    "cl100k_base": (GPT4, {END: 100257, **PIECES}),
+    "o200k_base": (GPT4O, {END: 199999, "<|endofprompt|>": 200018}),
+}
+
+
+def from_gpt2_files(vocabulary: Path, merges: Path) -> TokenizerConfig:
+    """A tokenizer as GPT-2 was published. Raises InputError when one of the files is missing or damaged.
+
+    "<|endoftext|>" is a special token; any other entry is an ordinary one.
+    """
+    ids = parsed_object(read_text(vocabulary), str(vocabulary))
+    wrong = next((name for name, i in ids.items() if type(i) is not int or i < 0), None)
+    if wrong is not None:
+        raise InputError(f"{vocabulary} is damaged: the id of {wrong!r} is {ids[wrong]!r}, not a whole number.")
+    pairs = []
+    for number, line in enumerate(read_text(merges).splitlines(), start=1):
+        if not line or (number == 1 and line.startswith("#version")):
+            continue
+        left, _, right = line.partition(" ")
+        if not (left and right) or " " in right:
+            raise InputError(f"{merges} is damaged: line {number} is {line[:40]!r}, not two tokens.")
+        pairs.append((left, right))
+    special = {END: ids[END]} if END in ids else {}
+    try:
+        parts = tokens_and_merges(ids, pairs, special, {}, from_visible)
+        return check_config(TokenizerConfig(**parts, patterns=(GPT2,), special_tokens=special))
+    except InputError as error:
+        raise InputError(f"{vocabulary} and {merges} are no tokenizer that can be used here: {error}.") from error
+
+
+def from_tiktoken(path: Path, pattern: str | None, special_tokens: Mapping[str, int] | None) -> TokenizerConfig:
+    """A tokenizer of tiktoken's ranks. pattern, special_tokens: None for those that belong to the file's name.
+
+    Two neighbours are merged when the result has a rank, the least first. So the merges are all pairs that make a
+    token, in the order of the tokens. A piece that is a token is taken whole.
+
+    Raises InputError when the file is damaged, or its name is not known and no pattern is given.
+    """
+    known = KNOWN_RANKS.get(path.stem)
+    if pattern is None and known is None:
+        raise InputError(
+            f"{path} does not say how text is split before it is merged. Say it: "
+            f"Tokenizer.load({str(path)!r}, pattern='gpt4', special_tokens={{{END!r}: …}})."
+        )
+    if known is not None:
+        pattern, special_tokens = pattern or known[0], known[1] if special_tokens is None else special_tokens
+    ranks: dict[bytes, int] = {}
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            token, rank = line.split()
+            ranks[base64.b64decode(token, validate=True)] = int(rank)
+        except (ValueError, binascii.Error) as error:
+            raise InputError(f"{path} is damaged: line {number} is {line[:40]!r}, not a token and its rank.") from error
+    ordered = sorted(ranks, key=ranks.__getitem__)
+    assert pattern is not None
+    try:
+        return check_config(
+            TokenizerConfig(
+                ranks,
+                tuple(implied_merges(ordered)),
+                (pattern,),
+                dict(special_tokens or {}),
+                ignore_merges=True,
+            )
+        )
+    except InputError as error:
+        raise InputError(f"{path} is no tokenizer that can be used here: {error}.") from error
