@@ -10,15 +10,16 @@ Builds on: `nn.transformer`. Used by: `best_of_n`, `ppo`, `grpo`.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from tinygrad_llm.autograd import Tensor, ops, raw
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.feedback.losses import check_positive, logistic_loss, reduced
-from tinygrad_llm.feedback.masks import as_floats, as_mask, check_same_shape
+from tinygrad_llm.feedback.masks import as_floats, as_mask, check_same_shape, masked_mean
 from tinygrad_llm.feedback.replies import Rows
+from tinygrad_llm.nn.init import zeros
 from tinygrad_llm.nn.layers import Linear
 from tinygrad_llm.nn.module import Module
 from tinygrad_llm.nn.transformer import Transformer
@@ -29,20 +30,26 @@ class RewardModel(Module):
 
     network: starts as a copy of the model that wrote the replies, so it knows the language already; all of it learns.
     The head begins at 0, so that at the start every reply has the reward 0.
+    pooling: which numbers make up the reward of a reply: the "last" one, where the network has seen the whole reply
+    (Ouyang et al. 2022), or their "mean" over its tokens, which learns from fewer pairs where single words decide.
     """
 
-    def __init__(self, network: Transformer) -> None:
-        self.network = network
-        self.head = Linear(network.config.width, 1, np.random.default_rng(0), bias=True, std=0.0)
+    def __init__(self, network: Transformer, pooling: Literal["last", "mean"] = "last") -> None:
+        if pooling not in ("last", "mean"):
+            raise InputError(f"pooling must be 'last' or 'mean', it was {pooling!r}.")
+        self.network, self.pooling = network, pooling
+        self.head = Linear(network.config.width, 1, init=zeros)
 
     def forward(self, ids: Any) -> Tensor:
         """A number for each position: what the text up to there is worth. (N, T) -> (N, T)."""
         return self.head(self.network.hidden(ids))[..., 0]
 
     def rewards(self, rows: Rows) -> Tensor:
-        """The reward of each reply: the number at its last token. (N,). Raises InputError for an empty reply."""
+        """The reward of each reply. (N,). Raises InputError for an empty reply."""
         if not rows.mask.any(axis=1).all():
             raise InputError("rewards: a reply has no tokens, so there is nothing to read its reward from.")
+        if self.pooling == "mean":
+            return masked_mean(self(rows.ids), rows.mask, axis=-1)
         last = rows.mask.shape[1] - 1 - rows.mask[:, ::-1].argmax(axis=1)  # (N,)
         return self(rows.ids)[np.arange(len(last)), last]
 

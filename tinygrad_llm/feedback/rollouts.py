@@ -16,7 +16,7 @@ import numpy as np
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.feedback.judgements import Prompt
 from tinygrad_llm.feedback.replies import ReplyFormat, Rows, as_rows
-from tinygrad_llm.generation.batch import draws_together
+from tinygrad_llm.generation.batch import generate_batch_steps
 
 TOGETHER = 64  # replies that are written at the same time
 
@@ -59,7 +59,7 @@ def write_replies(
     for start in range(0, len(order), TOGETHER):
         some = order[start : start + TOGETHER]
         tokens = [written[i] for i in some]
-        drawn = draws_together(
+        steps = generate_batch_steps(
             network,
             [prompt_ids[i] for i in some],
             max_tokens,
@@ -67,7 +67,7 @@ def write_replies(
             [np.random.default_rng([*np.atleast_1d(seed), i]) for i in some],
             finished=lambda row, tokens=tokens: replies.has_ended(tokens[row]),
         )
-        for row, one in drawn:
+        for row, one in steps:
             tokens[row].append(one.token)
     return Rollouts(
         list(prompts),
