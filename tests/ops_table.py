@@ -748,6 +748,7 @@ TABLE = [
         "token_losses",
         token_losses,
         case(normal(3, 4), exactly([1, 3, -1])),
+        case(normal(3, 4), exactly([1, -100, 3])),
         case(normal(2, 3, 5), integers(5, 2, 3)),
         op=F.token_losses,
     ),
@@ -755,6 +756,7 @@ TABLE = [
         "linear_cross_entropy",
         lambda x, weight, targets: token_losses(x @ weight.T, targets).sum(),
         case(normal(3, 2), normal(4, 2), exactly([1, 3, -1])),
+        case(normal(3, 2), normal(4, 2), exactly([1, 3, -100])),
         op=F.linear_cross_entropy,
     ),
     row(

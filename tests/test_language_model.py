@@ -419,7 +419,7 @@ def test_what_cannot_be_looked_for(call, message):
         (lambda: model.generate("x", seed=1.5), "seed must be an integer of at least 0, it was 1.5"),
         (lambda: model.generate("x", seed="1"), "seed must be an integer of at least 0, it was '1'"),
         (lambda: model.generate(3), "prompt must be a string, it was int"),
-        (lambda: model.generate(["x"]), "prompt must be a string, it was list. For several there is generate_batch"),
+        (lambda: model.generate(["x"]), "prompt must be a string, it was list. For several texts write generate_batch"),
         (lambda: model.next_token(None), "prompt must be a string, it was NoneType"),
         (lambda: model.generate_batch([3]), "prompt must be a string, it was int"),
         (lambda: model.generate_batch(3), "prompts must be a list of texts, it was int"),

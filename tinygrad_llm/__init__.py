@@ -39,10 +39,11 @@ Training
     optim               the same, schedules of the learning rate, clip_grad_norm_
     Tokenizer           text to token ids and back: byte-level BPE
     Batches             token ids to inputs and targets
+    train               trains a model on token ids in one call; returns the history of its losses
     training            the trainer, its settings, run folders with checkpoints
 
 Models and text
-    load                a model by name, folder or file, with its tokenizer; export: writes it for other programs
+    load                a model by name, folder or file, with its tokenizer; export: write it for others
     LanguageModel       a network and its tokenizer: generate, next_token, perplexity, alternatives
     ChatSession         a conversation with a model
     generation          samplers, key-value cache, beams, constraints, speculative decoding
@@ -89,6 +90,7 @@ _NAMES = {
     "text.batches": "Batches",
     "text.tokenizer": "Tokenizer",
     "training.adamw": "AdamW",
+    "training.in_memory": "train",
     "training.muon": "Muon",
     "training.sgd": "SGD",
 }

@@ -55,6 +55,7 @@ from tinygrad_llm.pictures.description import describe as describe
 from tinygrad_llm.text.batches import Batches as Batches
 from tinygrad_llm.text.tokenizer import Tokenizer as Tokenizer
 from tinygrad_llm.training.adamw import AdamW as AdamW
+from tinygrad_llm.training.in_memory import train as train
 from tinygrad_llm.training.muon import Muon as Muon
 from tinygrad_llm.training.sgd import SGD as SGD
 from tinygrad_llm.version import __version__ as __version__

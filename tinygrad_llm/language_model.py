@@ -36,6 +36,7 @@ from tinygrad_llm.generation.speculative import Draft, DraftModel, PromptLookup,
 from tinygrad_llm.generation.text_stream import TextStream
 from tinygrad_llm.generation.tree import continuation_tree
 from tinygrad_llm.nn.transformer import Transformer
+from tinygrad_llm.other_names import SaysOtherNames
 from tinygrad_llm.pictures.distribution import Distribution
 from tinygrad_llm.text.tokenizer import Tokenizer
 
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from tinygrad_llm.text.chat import ChatTemplate
 
 
-class LanguageModel:
+class LanguageModel(SaysOtherNames):
     """A network and the tokenizer it was trained with.
 
     chat_template: how a conversation is written, for a model that was trained to hold one; else None.

@@ -9,6 +9,7 @@ for step in range(1000):
     optimizer.zero_grad()
 """
 
+from tinygrad_llm.other_names import of_module
 from tinygrad_llm.training.adamw import AdamW
 from tinygrad_llm.training.gradient_norm import clip_grad_norm_
 from tinygrad_llm.training.muon import Muon
@@ -36,3 +37,5 @@ __all__ = [
     "parameter_groups",
     "warmup_stable_decay_schedule",
 ]
+
+__getattr__ = of_module("optim")

@@ -5,6 +5,7 @@ that no op brings an array to the host.
 """
 
 import doctest
+import inspect
 import math
 from contextlib import nullcontext
 
@@ -297,6 +298,82 @@ def test_all_is_what_the_package_shows():
 def test_names_are_numpys_or_are_listed_with_their_origin():
     assert {name for name in ops.__all__ if not hasattr(np, name)} == NOT_NUMPYS
     assert all(f"`{name}`" in ops.__doc__ for name in NOT_NUMPYS)
+
+
+INPUTS = {"x", "y", "arrays", "xs", "subscripts"}  # their names differ in NumPy itself: a, x, x1, array, arr, m, v
+
+
+@pytest.mark.parametrize("name", sorted(set(ops.__all__) - NOT_NUMPYS))
+def test_parameters_have_numpys_names_order_and_defaults(name):
+    ours = list(inspect.signature(getattr(ops, name)).parameters.values())
+    theirs = inspect.signature(getattr(np, name)).parameters
+    count = next((i for i, parameter in enumerate(ours) if parameter.name not in INPUTS), len(ours))
+    first_option = [n for n in theirs if n not in UFUNC_OPTIONS][count:]
+    options = {parameter.name: parameter.default for parameter in ours[count:]}
+    options.pop("constant_values", None)  # of pad, among NumPy's **kwargs
+    assert [n for n in first_option if n in options] == list(options)
+    for option, default in options.items():
+        if theirs[option].default.__class__ in (int, float, str, bool):  # else None, or NumPy's mark for "not given"
+            assert default == theirs[option].default
+
+
+UFUNC_OPTIONS = {"where", "casting", "subok", "signature"}
+BY_POSITION = {
+    "sum": (0,),
+    "mean": (1,),
+    "max": (-1,),
+    "any": (0,),
+    "argmax": (1,),
+    "cumsum": (0,),
+    "reshape": ((4, 3),),
+    "transpose": ((1, 0),),
+    "swapaxes": (0, 1),
+    "moveaxis": (0, 1),
+    "expand_dims": (1,),
+    "broadcast_to": ((2, 3, 4),),
+    "roll": (1, 0),
+    "flip": (0,),
+    "pad": (1, "constant"),
+    "tril": (1,),
+    "clip": (-0.5, 0.5),
+    "round": (1,),
+    "take": ([0, 2], 1),
+    "repeat": (2, 0),
+    "tile": ((2, 1),),
+    "split": (2, 1),
+    "sort": (0,),
+    "diff": (1, 0),
+    "trace": (1,),
+    "diag": (1,),
+    "diagonal": (0, 1, 0),
+    "nan_to_num": (True, 0.0),
+    "prod": (0,),
+    "var": (0,),
+    "cumprod": (1,),
+}
+
+
+@pytest.mark.parametrize("name", BY_POSITION)
+def test_numpys_calls_by_position(name):
+    x = np.random.default_rng(0).standard_normal((3, 4))
+    wanted = getattr(np, name)(x, *BY_POSITION[name])
+    for y in (x, Tensor(x)):
+        for z, w in zip(as_list(getattr(ops, name)(y, *BY_POSITION[name])), as_list(wanted), strict=True):
+            assert_same(z, w)
+
+
+def test_numpys_calls_by_name():
+    x = np.random.default_rng(0).standard_normal((3, 4))
+    t = Tensor(x)
+    assert_same(ops.clip(t, a_min=0.0, a_max=1.0).data, np.clip(x, 0.0, 1.0))
+    assert_same(ops.clip(t, min=0.0, max=1.0).data, np.clip(x, 0.0, 1.0))
+    assert_same(ops.concatenate((t, t), axis=None).data, np.concatenate((x, x), axis=None))
+    assert_same(ops.moveaxis(t, source=0, destination=1).data, np.moveaxis(x, 0, 1))
+    assert_same(ops.take_along_axis(t, indices=np.argsort(x), axis=1).data, np.sort(x))
+    with pytest.raises(ValueError, match="twice"):
+        ops.clip(t, 0.0, min=0.0)
+    with pytest.raises(ValueError, match="mode must be 'constant', it was 'reflect'"):
+        ops.pad(t, 1, "reflect")
 
 
 @pytest.mark.parametrize("name", sorted(set(ops.__all__) - EVIDENT))

@@ -90,3 +90,7 @@ def test_changes_have_no_defaults_and_none_is_required():
     assert run("kitchen", marks=marks) == ("kitchen", {}, False)
     assert run("kitchen", "--heads", "4", marks=marks) == ("kitchen", {"heads": 4}, False)
     assert "default: 2" not in run("--help", marks=marks)
+
+    marks = OptionsOf(Shape, defaults={"layers": 3}, help={"layers": "Layers.", "heads": "Heads."})
+    assert run("kitchen", marks=marks) == ("kitchen", {}, False)
+    assert all(f"default: {number}" in run("--help", marks=marks) for number in (2, 3))

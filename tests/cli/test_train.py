@@ -25,6 +25,8 @@ from tinygrad_llm.cli.display import LineDisplay
 from tinygrad_llm.cli.main import app, main
 from tinygrad_llm.text.corpus import Document, read_texts
 from tinygrad_llm.text.tokenizer import Tokenizer
+from tinygrad_llm.training.evaluation import token_lengths
+from tinygrad_llm.training.history import History
 from tinygrad_llm.training.run_folder import RunFolder
 
 SENTENCES = (
@@ -197,13 +199,46 @@ def test_each_text_ends_with_the_token_that_ends_a_text():
     tokenizer = Tokenizer.train(TEXT, 300)
     tokens = train_module.token_stream([Document("a", "one"), Document("b", "two")], tokenizer)
     assert tokenizer.decode(tokens) == "one<|endoftext|>two<|endoftext|>"
-    lengths = train_module.token_lengths(tokenizer)
+    lengths = token_lengths(tokenizer)
     assert lengths[tokens].sum() == len("onetwo") and lengths.shape == (300,)
     only_bytes = Tokenizer.train("", 256)
     assert (
         only_bytes.decode(train_module.token_stream([Document("a", "one"), Document("b", "two")], only_bytes))
         == "one\n\ntwo\n\n"
     )
+
+
+def test_special_tokens_in_a_text_are_tokens():
+    stories = "Once.<|endoftext|>Twice.<|endoftext|>Once.<|endoftext|>"
+    tokenizer = Tokenizer.train(stories, 262)
+    tokens = train_module.token_stream([Document("a", stories), Document("b", "Once.")], tokenizer)
+    assert tokenizer.decode(tokens) == stories + "Once.<|endoftext|>"
+    assert np.count_nonzero(tokens == tokenizer.end_of_text) == 4
+    assert not any(b"|" in token and len(token) > 1 for token in tokenizer.config.tokens)
+
+
+def test_a_model_that_learned_from_short_texts_stops_and_proposes_an_ordinary_prompt():
+    Path("words.txt").write_text("yes no<|endoftext|>" * 200)
+    said = train("words.txt", *TINY[2:], "--steps", 150, "--lr", "1e-2")
+    text = tg.load("runs/words").generate("yes", max_tokens=50, temperature=0)
+    assert text == " no" and text.ending == "stop token"
+    assert any(line.endswith("tinygrad-llm generate runs/words 'yes no'") for line in said.splitlines())
+
+
+def test_the_default_vocabulary_is_as_large_as_the_text_supports():
+    sizes = [*TINY[2:], "--out"]
+    said = train("sea.txt", *sizes, "runs/small")
+    learned = RunFolder("runs/small").load_tokenizer()
+    assert f"Vocabulary: {learned.vocab_size:,} tokens, the most that this text supports" in said
+    assert 280 < learned.vocab_size < 1024
+    assert RunFolder("runs/small").config.vocab_size == learned.vocab_size == tg.load("runs/small").tokenizer.vocab_size
+    train("sea.txt", *sizes, "runs/asked", "--vocab-size", learned.vocab_size)
+    assert weights("runs/asked") == weights("runs/small")
+
+
+def test_the_default_vocabulary_that_the_user_asks_for_is_refused_where_the_text_is_too_small(fails):
+    code, said = fails("sea.txt", *TINY, "--vocab-size", 1024)
+    assert code == 2 and "vocab_size=1024 is more than the text supports" in said
 
 
 def test_a_prompt_that_is_longer_than_the_context_is_left_out(monkeypatch):
@@ -276,7 +311,7 @@ def test_a_resumed_run_that_was_finished_is_finished(sea):
 
 def test_a_resumed_run_knows_what_was_before(sea):
     shown = LineDisplay(Console(file=io.StringIO()))
-    for event in train_module.recorded_events(RunFolder(sea)):
+    for event in History.of_run(RunFolder(sea)).events:
         shown.readings.take(event)
     losses = [line["loss"] for line in metrics(sea) if line["event"] == "step"]
     assert shown.readings.losses == losses and shown.readings.step == 8 and shown.readings.evaluated.step == 8

@@ -208,11 +208,39 @@ def test_a_text_longer_than_the_context_is_refused():
         (dict(dropout=1.0), "dropout must be at least 0 and below 1"),
         (dict(positions="rotary", head_dim=5), "head_dim 5 is odd"),
         (dict(activation="tanh"), "activation must be one of"),
+        (dict(layers=True), "layers must be a whole number"),
+        (dict(context="12"), "context must be a whole number of at least 1, it was '12'"),
+        (dict(vocab_size=None), "vocab_size must be a whole number"),
+        (dict(bias=1), "bias must be True or False, it was 1"),
+        (dict(gated="yes"), "gated must be True or False"),
+        (dict(norm_eps=0), "norm_eps must be a number above 0"),
+        (dict(rotary_base="10"), "rotary_base must be a number above 0, it was '10'"),
+        (dict(logit_softcap=math.nan), "logit_softcap must be a number above 0, it was nan"),
+        (dict(dropout=-0.1), "dropout must be at least 0 and below 1, it was -0.1"),
+        (dict(window=0), "window must be a whole number"),
+        (dict(positions=3), "positions must be one of"),
+        (dict(rotary_scaling={"kind": "linear"}), "rotary_scaling must be a RotaryScaling or None"),
+        (dict(heads=64, head_dim=None), "width 32 cannot be cut into 64 heads"),
     ],
 )
 def test_impossible_shapes_are_refused(change, message):
     with pytest.raises(tg.InputError, match=message):
         tg.TransformerConfig.gpt2(**{**GPT2, **change})
+
+
+def test_sizes_that_were_not_given_follow_the_others():
+    config = KINDS["llama"]
+    assert (config.head_dim, config.kv_heads, config.hidden, config.qkv_bias) == (8, 2, 96, False)
+    wider = config.with_(width=64, bias=True)
+    assert (wider.head_dim, wider.kv_heads, wider.hidden, wider.qkv_bias) == (16, 2, 192, True)
+    given = tg.TransformerConfig.gpt2(**GPT2, hidden=128, head_dim=8)
+    assert (given.with_(width=64).hidden, given.with_(width=64).head_dim) == (128, 8)
+    assert given.with_(hidden=None).hidden == 128 and given.with_(width=64, hidden=None).hidden == 256
+
+
+def test_numbers_of_numpy_become_plain_ones():
+    config = tg.TransformerConfig.gpt2(**{**GPT2, "width": np.int64(32), "dropout": np.float32(0.5), "norm_eps": 1})
+    assert [type(config.to_dict()[name]) for name in ("width", "dropout", "norm_eps")] == [int, float, float]
 
 
 def test_config_round_trip_and_unknown_entries():
@@ -232,3 +260,67 @@ def test_without_a_seed_it_is_one_empty_array_to_load_into():
     assert [b - a for a, b in itertools.pairwise(addresses)] == sizes[:-1]
     empty.load_state_dict(drawn.state_dict())
     assert np.array_equal(empty(ids(config)).data, drawn(ids(config)).data)
+
+
+# --- ids --------------------------------------------------------------------------------------------------------------
+
+
+def test_ids_are_arrays_tensors_or_lists():
+    model = tg.Transformer(KINDS["llama"])
+    text = [[3, 1, 4], [1, 5, 9]]
+    wanted = model(np.array(text)).numpy()
+    for given in (
+        text,
+        tuple(map(tuple, text)),
+        tg.Tensor(np.array(text)),
+        np.array(text, np.uint8),
+        np.array(text, np.int32),
+    ):
+        np.testing.assert_array_equal(model(given).numpy(), wanted)
+    np.testing.assert_array_equal(model([3, 1, 4]).numpy(), model([[3, 1, 4]]).numpy())
+    targets = [[1, 4, -100], [5, 9, -1]]
+    wanted = model.loss(np.array(text), np.array(targets)).item()
+    assert model.loss(text, targets).item() == wanted
+    assert model.loss(tg.Tensor(np.array(text)), tg.Tensor(np.array(targets))).item() == wanted
+    assert model.loss([3, 1, 4], [1, 4, 1]).item() == model.loss([[3, 1, 4]], [[1, 4, 1]]).item()
+    assert model.loss(text).item() == pytest.approx(wanted, rel=1e-6)  # each token is the target of those before it
+
+
+@pytest.mark.parametrize("plainly", [False, True])
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ([[3, -1]], "ids: -1 is not a token id; the vocabulary has the ids 0 to 18"),
+        ([[-100, 3]], "ids: -100 is not a token id"),
+        ([[3, 19]], "ids: 19 is not a token id"),
+        (np.array([[3, 255]], np.uint8), "ids: 255 is not a token id"),
+        ([[0.5, 1.0]], "ids must be integers, token ids; they were float64"),
+        ([[True, False]], "ids must be integers, token ids; they were bool"),
+        ("abc", "ids must be integers"),
+        ([[1, 2], [3]], "equally long"),
+        ([[[1]]], r"of shape \(B, T\), or \(T,\) for one text; the shape was \(1, 1, 1\)"),
+        (3, r"of shape \(B, T\), or \(T,\) for one text; the shape was \(\)"),
+    ],
+)
+def test_other_ids_are_refused(ids, message, plainly):
+    model = tg.Transformer(KINDS["llama"])
+    for call in (model, model.hidden, model.loss):
+        with pytest.raises(tg.InputError, match=message):
+            if plainly:
+                with tg.plain():
+                    call(ids)
+            else:
+                call(ids)
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        ([[1, 2]], r"targets must have one id for each of ids; the shapes were \(1, 2\) and \(1, 3\)"),
+        ([[1, 2, 19]], "targets: 19 is not a token id"),
+        ([[1.0, 2.0, 3.0]], "targets must be integers"),
+    ],
+)
+def test_other_targets_are_refused(targets, message):
+    with pytest.raises(tg.InputError, match=message):
+        tg.Transformer(KINDS["llama"]).loss([[1, 2, 3]], targets)

@@ -1,6 +1,7 @@
 """Modules, generated texts and runs in a notebook: complete, escaped, for light and dark pages."""
 
 import re
+from dataclasses import asdict
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +13,8 @@ from tinygrad_llm.nn.config import TransformerConfig
 from tinygrad_llm.nn.layers import Linear
 from tinygrad_llm.nn.module import Module
 from tinygrad_llm.text import Tokenizer
+from tinygrad_llm.training.events import Evaluated, Stepped
+from tinygrad_llm.training.history import History
 from tinygrad_llm.training.run_folder import RunFolder
 from tinygrad_llm.training.settings import TrainingSettings
 
@@ -31,9 +34,10 @@ class Pair(Module):
 def run(tmp_path):
     run = RunFolder.create(tmp_path / "<run>", CONFIG, TrainingSettings(steps=9), Tokenizer.train("", 256))
     for step in range(1, 10):
-        run.append_metrics({"event": "step", "step": step, "loss": 3.0 / step})
-    run.append_metrics({"event": "evaluation", "step": 0, "loss": 3.4, "bits_per_byte": 5.0})
-    run.append_metrics({"event": "evaluation", "step": 9, "loss": 0.5, "bits_per_byte": 0.75})
+        numbers = {"lr": 1e-3, "gradient_norm": 1.0, "tokens": 8, "seconds": 0.1, "elapsed": 0.1 * step}
+        run.append_metrics({"event": "step", **asdict(Stepped(step, 9, 3.0 / step, **numbers))})
+    run.append_metrics({"event": "evaluation", **asdict(Evaluated(0, 3.4, 5.0, None))})
+    run.append_metrics({"event": "evaluation", **asdict(Evaluated(9, 0.5, 0.75, 1.0))})
     return run
 
 
@@ -62,8 +66,9 @@ def test_a_generated_text_is_shown_after_its_prompt(text):
 
 def test_a_run_shows_its_learning_curve(run):
     page = run._repr_html_()
-    assert "9 steps; held-out text: 0.500 nats per token, 0.750 bits per byte" in page and "<svg" in page
-    assert "&lt;run&gt;" in page and "RunFolder(" in repr(run)
+    told = "9 steps, the last loss 0.333; held-out text: 0.500 nats per token, 0.750 bits per byte"
+    assert told in page and "<svg" in page and "&lt;run&gt;" in page and "RunFolder(" in repr(run)
+    assert told in History.of_run(run)._repr_html_()
 
 
 def test_a_run_without_steps(tmp_path):

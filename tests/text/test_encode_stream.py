@@ -35,7 +35,7 @@ def tokenizer_of(*pattern, **fields):
 
 
 EVERY = {
-    **{name: tokenizer_of(getattr(patterns, name)) for name in ("GPT2", "GPT4", "QWEN2", "GPT4O", "TEKKEN")},
+    **{name: tokenizer_of(getattr(patterns, name)) for name in ("GPT2", "GPT4", "CL100K", "QWEN2", "GPT4O", "TEKKEN")},
     "two patterns": tokenizer_of(patterns.ONE_DIGIT, patterns.GPT2),
     "digits": tokenizer_of(patterns.DIGITS, patterns.GPT2),
     "NFC": tokenizer_of(patterns.GPT4, normalization="NFC"),
@@ -70,21 +70,24 @@ def test_the_ids_are_those_of_the_whole_text_wherever_it_is_cut(name, text, size
         assert EVERY[name].encode_array(text, allowed_special="all").tolist() == whole
 
 
-def test_megabytes_pass_through_little_memory():
-    some = EVERY["GPT4"]
-    list(some.encode_iterable(["to be or not to be\n"] * 10_000))  # what is remembered about words stays anyway
+def peak_of(function):
     tracemalloc.start()
-    count = sum(1 for _ in some.encode_iterable("to be or not to be\n" for _ in range(50_000)))
+    result = function()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert count > 100_000 and peak < 3_000_000
+    return result, peak
 
-    text = "to be or not to be\n" * 50_000
-    tracemalloc.start()
-    some.encode_array(text)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 20 * len(text)
+
+def test_megabytes_pass_through_little_memory():
+    line = "to be or not to be, 語\n"
+    some = Tokenizer.train(line, 300, at_most=True)
+    text = line * 30_000
+    some.encode_array(text[:200_000])  # what is remembered about words stays anyway
+    for parts in ([text], (line for _ in range(30_000))):
+        count, peak = peak_of(lambda parts=parts: sum(1 for _ in some.encode_iterable(parts)))
+        assert count > 200_000 and peak < 500_000
+    ids, peak = peak_of(lambda: some.encode_array(text))
+    assert len(ids) == count and peak < 6 * len(text)
 
 
 def test_a_batch_is_each_text():

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.text.pattern_dialects import from_oniguruma, to_oniguruma
+from tinygrad_llm.text.patterns import CL100K, Splitter
 from tinygrad_llm.text.tokenizer import Tokenizer
 from tinygrad_llm.text.tokenizer_json import visible
 
@@ -46,6 +48,21 @@ def test_a_name_that_is_known_brings_pattern_and_special_tokens(folder, tmp_path
     path.write_bytes((folder / "mine.tiktoken").read_bytes())
     assert Tokenizer.load(path).special_tokens["<|endoftext|>"] == 100257
     assert Tokenizer.load(path, special_tokens={"<|end|>": 300}).special_tokens == {"<|end|>": 300}
+
+
+@pytest.mark.parametrize(
+    "text, pieces",  # by tiktoken 0.14 with the pattern of cl100k_base
+    [
+        ("a\n ", ["a", "\n "]),
+        (" \n  ", [" \n  "]),
+        ("a \n \n ", ["a", " \n \n "]),
+        ("a\n\n  b", ["a", "\n\n", " ", " b"]),
+        ("a \nb", ["a", " \n", "b"]),
+    ],
+)
+def test_white_space_at_the_end_of_a_text_is_one_piece_of_cl100k_base(text, pieces):
+    assert Splitter([CL100K])(text) == pieces
+    assert from_oniguruma(to_oniguruma(CL100K)) == CL100K
 
 
 @pytest.mark.parametrize(

@@ -27,12 +27,12 @@ def test_the_operations_of_a_step_are_those_of_its_formula(shape):
     numbers = sum(rows * columns for rows, columns in hidden_matrices(config))
     assert profile.total("linear").operations == 6 * numbers * tokens
     assert profile.total("linear_cross_entropy").operations == 6 * config.vocab_size * config.width * tokens
-    pairs = F.causal_mask(shape.context, shape.context, None, None, like=np.ones(1)).sum()
+    pairs = F.causal_mask(shape.context, shape.context).sum()
     attention = 12 * shape.layers * shape.heads * config.head_dim * pairs * shape.batch
-    assert profile.total("attention").operations == attention
+    assert profile.total("causal_attention").operations == attention
     per_layer = 6 if shape.model == "gpt2" else 7
     norm = "layer_norm" if shape.model == "gpt2" else "rms_norm"
-    calls = {"linear": per_layer * shape.layers, "attention": shape.layers, norm: 2 * shape.layers + 1}
+    calls = {"linear": per_layer * shape.layers, "causal_attention": shape.layers, norm: 2 * shape.layers + 1}
     for name, count in calls.items():
         assert profile.forward[name].calls == profile.backward[name].calls == count
     assert profile.outside.keys() == {BATCH, ENGINE, NORM, UPDATE}

@@ -113,11 +113,17 @@ def grad(fn: Callable[..., Tensor], argnums: int | Sequence[int] = 0) -> Callabl
     >>> print(grad(lambda x: x.tanh())(0.5), grad(grad(lambda x: x * x * x))(2.0).item())
     Tensor(0.78645, shape=(), float32) 12.0
     """
-    return lambda *args, **options: value_and_grad(fn, argnums)(*args, **options)[1]
+    both = value_and_grad(fn, argnums)
+    return lambda *args, **options: both(*args, **options)[1]
 
 
 def value_and_grad(fn: Callable[..., Tensor], argnums: int | Sequence[int] = 0) -> Callable[..., tuple[Tensor, Any]]:
     """The function that computes (fn, ∇fn) at once. See `grad`."""
+    if not callable(fn):
+        raise InputError(
+            f"grad: fn must be a function, it was a {type(fn).__name__}. For the gradients of a result write "
+            "tg.gradients(result, tensors)."
+        )
 
     def both(*args: Any, **options: Any) -> tuple[Tensor, Any]:
         call = Call(fn, args, options, argnums)

@@ -33,7 +33,7 @@ def numpy_refusal(name: str, options: dict[str, Any]) -> TypeError:
     elif hasattr(ArrayMethods, ours):
         advice = f"say tensor.{ours}(...)"
     elif hasattr(ops, ours):
-        advice = f"say ops.{ours}(...), with `from tinygrad_llm.autograd import ops`"
+        advice = f"say tg.ops.{ours}(...)"
     else:
         advice = "write it with the tensor's own operations"
     return TypeError(

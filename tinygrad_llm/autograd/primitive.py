@@ -84,6 +84,9 @@ class Primitive:
         self.__module__ = forward.__module__
         self.input_names, self.most_inputs = input_names(forward)
 
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
     def vjp(self, rule: Callable[..., tuple]) -> Callable[..., tuple]:
         """Decorator: `rule` is the vector-Jacobian product of this op."""
         self.rule = rule
@@ -120,6 +123,9 @@ class Fused:
         self.__name__, self.__doc__, self.__wrapped__ = self.name, definition.__doc__, definition
         self.__module__ = definition.__module__
         self.input_names, self.most_inputs = input_names(definition)
+
+    def __repr__(self) -> str:
+        return f"<fused op {self.name}>"
 
     def fast_pair(self, array: Array) -> FastPair | None:
         """The fast pair for arrays of this kind, None inside `plain()` or where there is none."""

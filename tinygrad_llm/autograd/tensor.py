@@ -71,6 +71,10 @@ class Tensor(ArrayMethods):
         return Size(self.data.size)
 
     @property
+    def nbytes(self) -> int:
+        return self.data.nbytes
+
+    @property
     def dtype(self) -> np.dtype:
         return self.data.dtype
 
@@ -228,6 +232,17 @@ class Tensor(ArrayMethods):
     def __add__(self, other: Any) -> Tensor:
         return ops.add(self, other)
 
+    def _in_place(self, other: Any) -> Any:
+        """`w -= x` would give the name w to a new tensor and leave a parameter w as it was: an error for those."""
+        if self.requires_grad and self.node is None:
+            raise InputError(
+                "+=, -=, *= and /= make a new tensor and leave a tensor that requires gradients as it was: write "
+                "w.data -= lr * w.grad.data, or use an optimizer such as tg.optim.SGD."
+            )
+        return NotImplemented  # and Python computes w = w - x
+
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = _in_place
+
     def __radd__(self, other: Any) -> Tensor:
         return ops.add(other, self)
 
@@ -329,7 +344,7 @@ class Tensor(ArrayMethods):
     def __array__(self, *args: Any, **options: Any) -> NoReturn:
         raise TypeError(
             "this Tensor would have to become a NumPy array here, and lose its history. For plain values "
-            "say tensor.numpy(); to join tensors say ops.stack(...) or ops.concatenate(...)."
+            "say tensor.numpy(); to join tensors say tg.ops.stack(...) or tg.ops.concatenate(...)."
         )
 
 

@@ -124,6 +124,7 @@ FUNCTIONS = {
     "int64": '"int64", the name of the dtype',
     "long": '"int64", the name of the dtype',
     "device": '"cpu" or "cuda", the name of the device',
+    "cuda": '"cuda", the name of the device: tensor.to("cuda"), model.to("cuda")',
     "enable_grad": "nothing: gradients are recorded outside tg.no_grad()",
     "inference_mode": "tg.no_grad()",
     "save": "model.save(path)",

@@ -4,7 +4,7 @@ Both are told the trainer's events (`training.events`) and read the same figures
 nothing about the training. On a terminal the evaluations with their samples scroll by, so that one watches letters
 become words and words become speech; below them stand the bar and the figures of this moment.
 
-Comes before: `training.events`. Comes after: `cli.train`.
+Builds on: `training.events`. Used by: `cli.train`.
 Left out on purpose: a screen of its own (what was shown shall still be there afterwards), and a thread that redraws
 (the cores are for the training).
 """

@@ -32,6 +32,7 @@ class OptionsOf:
     source: a dataclass, or an instance of it whose values are shown as the defaults.
     only: the names of the fields that become options; None for every field that is described, or has a text in `help`.
     optional: whether no option is required and none has a default, for changes to something that is known later.
+    defaults: by field name, in the place of the source's.
     panel: the heading of the help page for fields that name none themselves.
     help: explanations by field name, which take the place of the fields' own.
     """
@@ -42,10 +43,12 @@ class OptionsOf:
         only: Collection[str] | None = None,
         *,
         optional: bool = False,
+        defaults: Mapping[str, Any] | None = None,
         panel: str | None = None,
         help: Mapping[str, str] | None = None,
     ) -> None:
-        self.source, self.only, self.optional, self.panel, self.help = source, only, optional, panel, help or {}
+        self.source, self.only, self.optional, self.defaults = source, only, optional, defaults or {}
+        self.panel, self.help = panel, help or {}
 
     def parameters(self) -> list[inspect.Parameter]:
         """One keyword-only parameter, annotated for Typer, for every field that becomes an option."""
@@ -67,6 +70,8 @@ class OptionsOf:
     def _default(self, field: Field[Any]) -> Any:
         if self.optional:
             return None
+        if field.name in self.defaults:
+            return self.defaults[field.name]
         default = field.default if isinstance(self.source, type) else getattr(self.source, field.name)
         return inspect.Parameter.empty if default is MISSING else default
 

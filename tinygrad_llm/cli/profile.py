@@ -1,6 +1,6 @@
 """`tinygrad-llm profile`: where the time of a training step goes, and that of writing, beside what the machine can do.
 
-Comes before: `training.profile`, `generation.profile`. Comes after: the person who wants to know, or to make it faster.
+Builds on: `training.profile`, `generation.profile`. Used by: `cli.main`.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""`tinygrad-llm train`: from a text to a model that writes, in front of one's eyes.
+"""`tinygrad-llm train`: trains a model on a text and shows its progress.
 
     text -> tokenizer -> plan -> training -> loss.png, samples.txt
 
 Everything that can be wrong with what was asked is found before the long work begins, and nothing in a folder is
 touched before all of that has passed. What happens then is `training.trainer`; here it is followed and shown.
 
-Comes before: all of the house. Comes after: the person at the keyboard.
+Builds on: `training.trainer`, `text.corpus`, `display`. Used by: `cli.main`, `cli.tune`.
 """
 
 from __future__ import annotations
@@ -44,8 +44,10 @@ from tinygrad_llm.nn.describe import num_parameters
 from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.text.batches import ValidationWindows, validation_windows
 from tinygrad_llm.text.corpus import Corpus, Document, read_texts, shakespeare
-from tinygrad_llm.text.tokenizer import Tokenizer
-from tinygrad_llm.training.events import Evaluated, Finished, Stepped
+from tinygrad_llm.text.tokenizer import Tokenizer, split_at_names
+from tinygrad_llm.training.evaluation import token_lengths
+from tinygrad_llm.training.events import Evaluated, Finished
+from tinygrad_llm.training.history import History
 from tinygrad_llm.training.plan import gigabytes, make_plan
 from tinygrad_llm.training.run_folder import RunFolder, check_free
 from tinygrad_llm.training.settings import TrainingSettings
@@ -55,7 +57,7 @@ from tinygrad_llm.training.trainer import Trainer
 
 # Chosen by a sweep at equal arithmetic; the validation text is measured whole.
 MODEL: KindOfModel = "llama"
-SHAPE = TransformerConfig(vocab_size=1024, context=128, layers=4, heads=4, width=128, dropout=0.0)
+SIZES = {"vocab_size": 1024, "context": 128, "layers": 4, "heads": 4, "width": 128, "dropout": 0.0}
 TRAINING = TrainingSettings(
     minutes=4.0,
     batch=12,
@@ -82,7 +84,6 @@ OPENING = 40  # characters at most that the proposed commands take from the user
 TEMPERATURE = 0.8
 
 KINDS = {"gpt2": TransformerConfig.gpt2, "llama": TransformerConfig.llama}
-EVENTS = {"step": Stepped, "evaluation": Evaluated}  # the lines of metrics.jsonl
 CHECKPOINTS_AT_ONCE = 3  # the two that are kept, and one that is being written
 MAY_CHANGE_ON_RESUME = {"texts", "out", "resume", "steps", "minutes", "device"}
 EXIT_INTERRUPTED = 130  # 128 + the number of the signal SIGINT, as shells count
@@ -100,8 +101,8 @@ def train(
     overwrite: OverwriteOption = False,
     device: DeviceOption = "cpu",
     model: Annotated[KindOfModel, option("The kind of network.", NETWORK)] = MODEL,
-    sizes: Annotated[dict[str, Any], OptionsOf(SHAPE, panel=NETWORK, help=NETWORK_HELP)],
-    pattern: Annotated[str, option("How text is split: gpt2, gpt4 or a regular expression.", NETWORK)] = PATTERN,
+    sizes: Annotated[dict[str, Any], OptionsOf(TransformerConfig, defaults=SIZES, panel=NETWORK, help=NETWORK_HELP)],
+    pattern: Annotated[str, option("How text is split: gpt2, gpt4, gpt4o or a regular expression.", NETWORK)] = PATTERN,
     training: Annotated[dict[str, Any], OptionsOf(TRAINING)],
 ) -> None:
     """Train a language model on TEXT, and watch it learn to write.
@@ -115,9 +116,10 @@ def train(
         check_may_change(options_given(command))
         trainer, corpus = resumed_run(console, folder, texts or [], training, device)
     else:
-        config = KINDS[model](**{**{name: getattr(SHAPE, name) for name in NETWORK_HELP}, **sizes})
+        config = KINDS[model](**SIZES | sizes)
         settings = TRAINING.with_(**training)
-        trainer, corpus = new_run(console, folder, texts or [], config, settings, pattern, device, overwrite)
+        at_most = "vocab_size" not in sizes
+        trainer, corpus = new_run(console, folder, texts or [], config, settings, pattern, at_most, device, overwrite)
     follow(console, trainer, corpus)
 
 
@@ -173,17 +175,29 @@ def new_run(
     config: TransformerConfig,
     settings: TrainingSettings,
     pattern: str,
+    at_most: bool,
     device: str,
     overwrite: bool,
 ) -> tuple[Trainer, Corpus]:
-    """Everything up to the first step. The folder is not touched before all checks have passed."""
+    """Everything up to the first step. The folder is not touched before all checks have passed.
+
+    at_most: where the text supports fewer tokens than the config's vocabulary has, the model gets as many as it does.
+    """
     check_free(folder, overwrite)
     plan = make_plan(config, settings, device=device)
     plan.check()
     check_disk(folder, plan.weights + CHECKPOINTS_AT_ONCE * plan.checkpoint)
     corpus = read_corpus(console, texts)
     with console.status("Learning the vocabulary"):
-        tokenizer = Tokenizer.train((document.text for document in corpus.train), config.vocab_size, pattern)
+        texts_to_learn = (document.text for document in corpus.train)
+        tokenizer = Tokenizer.train(texts_to_learn, config.vocab_size, pattern, at_most=at_most)
+    if tokenizer.vocab_size < config.vocab_size:
+        say(
+            console,
+            f"Vocabulary: {tokenizer.vocab_size:,} tokens, the most that this text supports; the default is "
+            f"{config.vocab_size:,}.",
+        )
+        config = config.with_(vocab_size=tokenizer.vocab_size)
     tokens, validation = prepare(console, corpus, tokenizer, config, settings)
     say(console, make_plan(config, settings, eval_windows=len(validation.inputs), device=device).summary())
     source = {"texts": [str(path.absolute()) for path in texts]}
@@ -249,16 +263,18 @@ def prepare(
 
 
 def token_stream(documents: Iterable[Document], tokenizer: Tokenizer) -> np.ndarray:
-    """All documents as one row of ids (N,), after each the token that ends a text; a blank line if there is no such."""
+    """All documents as one row of ids (N,), after each the token that ends a text; a blank line if there is no such.
+
+    Special tokens in a document are encoded as themselves: "<|endoftext|>" between two stories in one file ends the
+    first, and the model learns to stop there. A document that ends with it gets no second one.
+    """
     end = tokenizer.encode("\n\n") if tokenizer.end_of_text is None else [tokenizer.end_of_text]
-    pieces = [piece for document in documents for piece in (tokenizer.encode_array(document.text), end)]
+    pieces: list[np.ndarray | list[int]] = []
+    for document in documents:
+        ids = tokenizer.encode_array(document.text, allowed_special="all")
+        has_ended = len(ids) > 0 and ids[-1] == tokenizer.end_of_text
+        pieces += [ids] if has_ended else [ids, end]
     return np.concatenate(pieces, dtype=np.int32)
-
-
-def token_lengths(tokenizer: Tokenizer) -> np.ndarray:
-    """How many bytes of text each id stands for, (V,); a special token stands for none."""
-    special = set(tokenizer.special_tokens.values())
-    return np.array([0 if i in special else len(tokenizer.token_bytes(i)) for i in range(tokenizer.vocab_size)])
 
 
 # --- Following the training -----------------------------------------------------------------------------------------
@@ -274,9 +290,10 @@ class Prompts(NamedTuple):
 
 def follow(console: Console, trainer: Trainer, corpus: Corpus) -> None:
     """Train to the end, or to Ctrl-C; show it, and leave the learning curve and a page of text in the folder."""
-    run = trainer.run_folder
+    run, validation = trainer.run_folder, trainer.validation
+    assert run is not None and validation is not None, "the command line trains in a folder"
     model = LanguageModel(trainer.model, run.load_tokenizer(), begin_token=run.settings.begin_token)
-    bytes_per_token = max(1.0, trainer.validation.target_bytes / trainer.validation.targets.size)
+    bytes_per_token = max(1.0, validation.target_bytes / validation.targets.size)
     proposed = prompts(run, corpus)
     prompt = proposed.sample
     if len(model.tokenizer.encode(prompt)) > run.config.context:
@@ -286,7 +303,7 @@ def follow(console: Console, trainer: Trainer, corpus: Corpus) -> None:
         return model.generate(prompt, round(size / bytes_per_token), temperature=TEMPERATURE, seed=seed)
 
     display = training_display(console)
-    for earlier in recorded_events(run):
+    for earlier in History.of_run(run).events:
         display.readings.take(earlier)
     try:
         with display:
@@ -314,13 +331,9 @@ def prompts(run: RunFolder, corpus: Corpus) -> Prompts:
     if run.source.get("texts") == []:
         # Without the colon on the command line: ":\n" is one token to most tokenizers, and ":" alone starts no speech.
         return Prompts(sample="ROMEO:\n", write="ROMEO", ask="To be, or not to")
-    opening = " ".join(corpus.validation_text[:OPENING].split()[:4])
+    documents = split_at_names(corpus.validation_text, run.load_tokenizer().special_tokens)[::2]
+    opening = " ".join(next(filter(str.strip, documents), "")[:OPENING].split()[:4])
     return Prompts(sample="", write=opening, ask=opening)
-
-
-def recorded_events(run: RunFolder) -> list[Stepped | Evaluated]:
-    """What metrics.jsonl says: everything up to now, before an interruption too."""
-    return [EVENTS[line["event"]](**{name: line[name] for name in line if name != "event"}) for line in run.metrics()]
 
 
 def draw_learning_curve(run: RunFolder, finished: Finished) -> None:
@@ -334,7 +347,7 @@ def draw_learning_curve(run: RunFolder, finished: Finished) -> None:
         f"{config.context}, {config.vocab_size:,} tokens in the vocabulary; trained in {clock(finished.elapsed)}"
     )
     figure = learning_curve(
-        recorded_events(run), f"Learning curve of {run.path.resolve().name}", subtitle, config.vocab_size
+        History.of_run(run).events, f"Learning curve of {run.path.resolve().name}", subtitle, config.vocab_size
     )
     save_picture(figure, run.path / "loss.png")
 

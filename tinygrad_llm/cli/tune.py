@@ -1,11 +1,11 @@
-"""`tinygrad-llm tune`: a model that others trained learns from a text of one's own.
+"""`tinygrad-llm tune`: fine-tunes a pretrained model on a text.
 
     model -> adapters on it -> training, as `tinygrad-llm train` does it -> a run folder with the tuned model
 
 What is learned is small (see `nn.lora`), so a laptop can tune a model that it could never have trained. The run folder
 is that of a run like any other: `generate`, `chat`, `export` take it, and `train --resume` goes on with it.
 
-Comes before: `train`, whose parts it is made of, `hub.base`. Comes after: the person who has a text.
+Builds on: `cli.train`, whose functions it shares, and `hub.base`. Used by: `cli.main`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A chart of lines over a common x axis, as an SVG: few ticks at round numbers, names beside the ends of the lines.
 
-Builds on: `svg`, `colours`. Used by: `pictures.run`.
+Builds on: `svg`, `colours`. Used by: `pictures.history`.
 Left out on purpose: logarithmic axes, error bars, a second y axis; matplotlib draws the picture that a run saves.
 """
 

@@ -89,7 +89,7 @@ class Attention(Module):
         elif self.softcap is not None:
             y = capped_attention(q, k, v, softcap=self.softcap, window=self.window, scale=self.scale)
         else:
-            y = F.attention(q, k, v, window=self.window, scale=self.scale)
+            y = F.causal_attention(q, k, v, window=self.window, scale=self.scale)
         return F.dropout(self.output(y.reshape(B, T, -1)), self.dropout, rng)  # (B, T, H·D) -> (B, T, C)
 
     def extra_repr(self) -> str:

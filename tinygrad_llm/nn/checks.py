@@ -37,6 +37,27 @@ def as_targets(targets: Any, ids: Array, vocab_size: int, device: str) -> Array:
     return to_device(array, device)
 
 
+def as_rows(ids: Any, rows: int) -> Array:
+    """The ids of rows of a table, of any shape, as an integer array. Raises InputError for others."""
+    array = as_integers("ids", ids)
+    if isinstance(array, np.ndarray) and array.size and (int(array.max()) >= rows or int(array.min()) < 0):
+        wrong = array[(array >= rows) | (array < 0)]
+        raise InputError(f"ids: {int(wrong[0])} is not a row of the table, which has the rows 0 to {rows - 1:,}.")
+    return array
+
+
+def as_classes(targets: Any, logits: Any) -> Array:
+    """The targets of a loss as an integer array. Raises InputError unless there is one for each vector of logits."""
+    array = as_integers("targets", targets)
+    if array.shape != logits.shape[:-1]:
+        raise InputError(
+            f"cross_entropy: logits {logits.shape} want one target for each of {logits.shape[:-1]}; targets have the "
+            f"shape {array.shape}."
+        )
+    check_range("targets", array, logits.shape[-1], allow_negative=True)
+    return array
+
+
 def as_integers(name: str, ids: Any) -> Array:
     array = raw(ids)
     if not hasattr(array, "dtype"):
@@ -61,7 +82,7 @@ def check_range(name: str, ids: Array, vocab_size: int, allow_negative: bool) ->
     ):
         wrong = ids[(ids >= vocab_size) | (ids < 0) & (not allow_negative)]
         raise InputError(
-            f"{name}: {int(wrong[0])} is not a token id of this model; its ids are 0 to {vocab_size - 1:,}."
+            f"{name}: {int(wrong[0])} is not a token id; the vocabulary has the ids 0 to {vocab_size - 1:,}."
         )
 
 

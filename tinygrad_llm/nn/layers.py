@@ -15,6 +15,7 @@ from tinygrad_llm.autograd import Tensor
 from tinygrad_llm.autograd.modes import mode
 from tinygrad_llm.backend import Array
 from tinygrad_llm.nn import functional as F
+from tinygrad_llm.nn.checks import as_rows
 from tinygrad_llm.nn.init import Initializer, Seed, lecun_normal, normal, ones, parameter, zeros
 from tinygrad_llm.nn.merged_linear import merged_weight
 from tinygrad_llm.nn.module import Module
@@ -60,13 +61,16 @@ def outputs_of(layers: Sequence[Any], x: Tensor) -> list[Tensor]:
 
 
 class Embedding(Module):
-    """A table with one vector per id. (...) integers -> (..., width). init: by default normal with variance 0.02²."""
+    """A table with one vector per id. (...) integers -> (..., width). init: by default normal with variance 0.02².
+
+    Raises InputError for ids that are not rows of the table; negative ones do not count from the end.
+    """
 
     def __init__(self, rows: int, width: int, *, init: Initializer | None = None, seed: Seed = None) -> None:
         self.weight = parameter((rows, width), init or normal(0.02), seed)
 
     def forward(self, ids: Array) -> Tensor:
-        return F.embedding(self.weight, ids)
+        return F.embedding(self.weight, as_rows(ids, len(self.weight)))
 
     def extra_repr(self) -> str:
         return "{}, {}".format(*self.weight.shape)

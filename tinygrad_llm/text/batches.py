@@ -51,6 +51,10 @@ class Batches:
         self.begin_token = begin_token
         self._start_epoch(0)
 
+    def __repr__(self) -> str:
+        size, read = f"{self.batch} × {self.context}", f"{self.epochs:.2f}"
+        return f"Batches({size} of {len(self.tokens):,} tokens, {read} epochs read)"
+
     @property
     def epochs(self) -> float:
         """How often the text has been read so far: 1.25 in the second quarter of the second epoch."""

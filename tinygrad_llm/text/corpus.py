@@ -21,6 +21,7 @@ from pathlib import Path
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.files import read_text
+from tinygrad_llm.text.tokenizer_config import END_OF_TEXT
 
 WORDS_PER_MINUTE = 238
 """Silent reading of English non-fiction by adults, mean of 190 studies (fiction: 260). Marc Brysbaert, "How
@@ -181,7 +182,7 @@ def read_texts(paths: str | Path | Iterable[str | Path]) -> Corpus:
 
     About a tenth of the text is held out for validation: whole files where that is possible (chosen by a hash
     of their text: the same ones each time, whatever the files are called), otherwise the last tenth of each
-    file, cut at the end of a paragraph, a line or a word. One file is always cut.
+    file, cut at "<|endoftext|>" or at the end of a paragraph, a line or a word. One file is always cut.
 
     Raises `InputError` for a path that is missing, a folder without text, a file that is binary or not UTF-8,
     and for no text or too little of it; `MachineError` for a file that cannot be read.
@@ -235,11 +236,13 @@ def _hold_out_ends(documents: tuple[Document, ...]) -> Corpus:
 
 
 def _place_to_cut(text: str) -> int:
-    """Where the last tenth begins: the first end of a paragraph, else line, else word, less than a twentieth
-    away."""
+    """Where the last tenth begins: the first end of a text, else paragraph, line or word, less than a twentieth away.
+
+    A text ends where "<|endoftext|>" stands.
+    """
     aim = round((1 - HELD_OUT_SHARE) * len(text))
     slack = len(text) // 20
-    for border in ("\n\n", "\n", " "):
+    for border in (END_OF_TEXT, "\n\n", "\n", " "):
         after = text.find(border, aim, aim + slack)
         before = text.rfind(border, aim - slack, aim)
         if max(after, before) >= 0:

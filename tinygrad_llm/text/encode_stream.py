@@ -24,7 +24,7 @@ import numpy as np
 if TYPE_CHECKING:
     from tinygrad_llm.text.tokenizer import Tokenizer
 
-AT_LEAST = 1 << 14  # characters that are waited for, so that few are looked at twice
+AT_LEAST = 1 << 13  # characters that are waited for, so that few are looked at twice
 PIECES_HELD = 4  # no known pattern changes more than the last two when text is added, white space left aside
 
 

@@ -16,6 +16,7 @@ library `tokenizers` knows for a split (removing the match, gluing it to a neigh
 do not use them.
 """
 
+import time
 from collections.abc import Sequence
 
 import regex
@@ -29,11 +30,15 @@ from tinygrad_llm.text.pattern_dialects import check_pattern
 GPT2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 # As GPT-2's, but: contractions in either case, any one sign (not only a space) in front of a word, at most
-# three digits in a piece, line ends kept with the punctuation before them. Source: cl100k_base of tiktoken.
+# three digits in a piece, line ends kept with the punctuation before them. Source: tokenizer.json of Llama 3.
 GPT4 = (
     r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+
+# As GPT-4's, but white space at the end of the text stays one piece with its line ends. Source: cl100k_base, tiktoken
+# 0.14. The tokenizer.json files of that vocabulary have the pattern above.
+CL100K = GPT4.replace(r"|\s*[\r\n]+", r"|\s++\Z|\s*[\r\n]+")
 
 # As GPT-4's, but every digit alone. Source: tokenizer.json of Qwen 2.
 QWEN2 = GPT4.replace(r"\p{N}{1,3}", r"\p{N}")
@@ -55,22 +60,17 @@ TEKKEN = GPT4O.replace(_CONTRACTION, "").replace(r"\p{N}{1,3}", r"\p{N}")
 ONE_DIGIT = r"\p{N}"
 DIGITS = r"\p{N}+"
 
-PATTERNS = {"gpt2": GPT2, "gpt4": GPT4}
+PATTERNS = {"gpt2": GPT2, "gpt4": GPT4, "gpt4o": GPT4O}
 
 # No match of these depends on more than the character behind it: see `encode_stream`.
-KNOWN = frozenset([GPT2, GPT4, QWEN2, GPT4O, TEKKEN, ONE_DIGIT, DIGITS])
-
-
-PATIENCE = 5.0  # seconds that a pattern which is not known may take for a text,
-PATIENCE_PER_CHARACTER = 2e-5  # and for each of its characters: a hundred times what the known ones take
-
+KNOWN = frozenset([GPT2, GPT4, CL100K, QWEN2, GPT4O, TEKKEN, ONE_DIGIT, DIGITS])
 
 PATIENCE = 5.0  # seconds that a pattern which is not known may take for a text,
 PATIENCE_PER_CHARACTER = 2e-5  # and for each of its characters: a hundred times what the known ones take
 
 
 def named_pattern(pattern: str) -> str:
-    """The regular expression behind a name ("gpt2", "gpt4"); a regular expression is returned as it is.
+    """The regular expression behind a name ("gpt2", "gpt4", "gpt4o"); a regular expression is returned as it is.
 
     Raises InputError for a word that is neither, which would otherwise be a pattern that matches only itself.
     """
@@ -99,17 +99,37 @@ class Splitter:
     def __call__(self, text: str) -> list[str]:
         pieces = [text] if text else []
         for pattern, compiled in zip(self._patterns, self._compiled, strict=True):
-            # Watching the clock makes `regex` three times slower: the patterns that are known here need it not.
-            seconds = None if pattern in KNOWN else PATIENCE + PATIENCE_PER_CHARACTER * len(text)
-            try:
-                # split() with the match in a group returns what is between the matches and the matches, in turn.
-                pieces = [part for piece in pieces for part in compiled.split(piece, timeout=seconds) if part]
-            except TimeoutError as error:
-                raise InputError(
-                    f"the split pattern {pattern[:60]!r} needs more than {seconds:.0f} seconds for {len(text):,} "
-                    "characters. Take a tokenizer with another pattern."
-                ) from error
+            # split() with the match in a group returns what is between the matches and the matches, in turn.
+            if pattern in KNOWN:
+                pieces = [part for piece in pieces for part in compiled.split(piece) if part]
+            else:
+                pieces = _split_in_time(pattern, compiled, pieces)
         return pieces
+
+
+def _split_in_time(pattern: str, compiled: regex.Pattern[str], pieces: list[str]) -> list[str]:
+    """The pieces cut further by a pattern that may be slow. Raises InputError where it is.
+
+    Not for the patterns that are known here: watching the clock makes `regex` three times slower.
+    """
+    size = sum(map(len, pieces))
+    seconds = PATIENCE + PATIENCE_PER_CHARACTER * size
+    end = time.process_time() + seconds  # of the processor, as `regex` counts
+    parts: list[str] = []
+    try:
+        for piece in pieces:
+            parts += compiled.split(piece, timeout=max(0.0, end - time.process_time()))
+    except TimeoutError as error:
+        raise InputError(
+            f"the split pattern {pattern[:60]!r} needs more than {seconds:.0f} seconds for {size:,} characters. Take a "
+            "tokenizer with another pattern."
+        ) from error
+    except MemoryError as error:
+        raise InputError(
+            f"the split pattern {pattern[:60]!r} needs more memory than there is for {size:,} characters. Take a "
+            "tokenizer with another pattern."
+        ) from error
+    return [part for part in parts if part]
 
 
 def _compile(pattern: str) -> regex.Pattern[str]:

@@ -24,27 +24,28 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.files import atomic_write_bytes, read_text
+from tinygrad_llm.other_names import SaysOtherNames
 from tinygrad_llm.text import bpe, fast_bpe, tokenizer_files, tokenizer_json
-from tinygrad_llm.text.encode_stream import EncodeStream
+from tinygrad_llm.text.encode_stream import AT_LEAST, EncodeStream
 from tinygrad_llm.text.patterns import KNOWN, Splitter, named_pattern
 from tinygrad_llm.text.spelling import SPACE_SIGN, ByteLevelSpelling, SentencePieceSpelling, Spelling
 from tinygrad_llm.text.tokenized_text import TokenizedText
-from tinygrad_llm.text.tokenizer_config import TokenizerConfig
+from tinygrad_llm.text.tokenizer_config import END_OF_TEXT, TokenizerConfig
 
 BYTES = 256
-BLOCK = 1 << 18  # characters of a long text that are encoded at a time
+BLOCK = 1 << 16  # characters of a long text that are encoded, or checked, at a time
 # Where a file does not say which token it is: the usual names, the most usual first.
-END_OF_TEXT_NAMES = ("<|endoftext|>", "<|end_of_text|>", "<eos>", "</s>", "<|im_end|>")
+END_OF_TEXT_NAMES = (END_OF_TEXT, "<|end_of_text|>", "<eos>", "</s>", "<|im_end|>")
 END_OF_TURN_NAMES = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>")
 
 
-class Tokenizer:
+class Tokenizer(SaysOtherNames):
     """Byte pair encoding with the vocabulary, merges, split patterns and special tokens of `config`.
 
     Made by `Tokenizer.train`, `Tokenizer.load` or `tokenizer_from_gguf`. Every text that UTF-8 can write is
@@ -73,14 +74,14 @@ class Tokenizer:
         text: str | Iterable[str],
         vocab_size: int,
         pattern: str = "gpt4",
-        special_tokens: Sequence[str] | Mapping[str, int] = ("<|endoftext|>",),
+        special_tokens: Sequence[str] | Mapping[str, int] = (END_OF_TEXT,),
         *,
         at_most: bool = False,
     ) -> "Tokenizer":
         """Learn a vocabulary of exactly `vocab_size` tokens from one text or several.
 
         `vocab_size` counts everything: 256 bytes, the merges, the special tokens. 256 itself means bytes and
-        nothing else: no merges and no special tokens. `pattern` is "gpt2", "gpt4" or a regular expression.
+        nothing else: no merges and no special tokens. `pattern` is "gpt2", "gpt4", "gpt4o" or a regular expression.
         See `bpe.train` for what is merged and how ties are broken.
 
         special_tokens: names, which get the ids after all others; or {name: id}, the ids anywhere behind those of the
@@ -211,6 +212,12 @@ class Tokenizer:
         """The bytes one id stands for. Raises InputError for an id that is not in the vocabulary."""
         return self._bytes_of([token_id])
 
+    def __len__(self) -> int:
+        return self.vocab_size
+
+    def __call__(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("a tokenizer is not called: write tokenizer.encode(text), or tokenizer.encode_batch(texts).")
+
     def __repr__(self) -> str:
         merges, special = len(self.config.merges), list(self.config.special_tokens)
         return f"Tokenizer(vocab_size={self.vocab_size}, merges={merges}, special_tokens={special})"
@@ -247,9 +254,11 @@ class Tokenizer:
         names = self._names(self._allowed(allowed_special, disallowed_special, text))
         if len(text) <= BLOCK or not self.can_stream:
             return self.encode_whole(text, names)
-        stream = EncodeStream(self, names)
-        ids = [stream.push(text[start : start + BLOCK]) for start in range(0, len(text), BLOCK)]
-        return np.concatenate([*ids, stream.finish()])
+        stream, ids = EncodeStream(self, names), bytearray()
+        for start in range(0, len(text), BLOCK):
+            ids += stream.push(text[start : start + BLOCK]).data
+        ids += stream.finish().data
+        return np.frombuffer(ids, np.int32)
 
     def encode_batch(
         self,
@@ -275,8 +284,8 @@ class Tokenizer:
         stream = EncodeStream(self, self._names(self._allowed(allowed_special)))
         for text in texts:
             _check_is_text(text)
-            for start in range(0, len(text), BLOCK):
-                yield from stream.push(text[start : start + BLOCK]).tolist()
+            for start in range(0, len(text), AT_LEAST):
+                yield from stream.push(text[start : start + AT_LEAST]).tolist()
         yield from stream.finish().tolist()
 
     def encode_parts(self, parts: Sequence[str | int]) -> list[int]:
@@ -496,13 +505,15 @@ def _count_words(texts: Iterable[str], split: Splitter, special_tokens: Collecti
 def _check_is_text(text: str) -> None:
     if not isinstance(text, str):
         raise InputError(f"text must be a str, and is {type(text).__name__}. For bytes there is encode_bytes.")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"text holds the lone surrogate U+{ord(text[error.start]):04X} at position {error.start}, "
-            f'half of a character. Replace it, for example with text.encode("utf-8", "replace").decode().'
-        ) from error
+    for start in range(0, 0 if text.isascii() else len(text), BLOCK):
+        try:
+            text[start : start + BLOCK].encode()
+        except UnicodeEncodeError as error:
+            place = start + error.start
+            raise InputError(
+                f"text holds the lone surrogate U+{ord(text[place]):04X} at position {place}, "
+                f'half of a character. Replace it, for example with text.encode("utf-8", "replace").decode().'
+            ) from error
 
 
 def _special_ids(names: Sequence[str] | Mapping[str, int], first: int) -> dict[str, int]:

@@ -16,6 +16,8 @@ from typing import Literal
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.text.bpe import Pair
 
+END_OF_TEXT = "<|endoftext|>"  # the special token of tokenizers trained here, as of GPT-2
+
 Normalization = Literal["NFC", "NFD", "NFKC", "NFKD"]
 
 # Whether text gets a space in front that is not in it, so that its first word is spelled like any other:

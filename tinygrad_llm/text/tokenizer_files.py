@@ -20,19 +20,18 @@ from pathlib import Path
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.files import read_text
 from tinygrad_llm.text.fast_bpe import implied_merges
-from tinygrad_llm.text.patterns import GPT2, GPT4, GPT4O
-from tinygrad_llm.text.tokenizer_config import TokenizerConfig, check_config
+from tinygrad_llm.text.patterns import CL100K, GPT2, GPT4O
+from tinygrad_llm.text.tokenizer_config import END_OF_TEXT, TokenizerConfig, check_config
 from tinygrad_llm.text.tokenizer_json import from_visible, parsed_object, tokens_and_merges
 
-END = "<|endoftext|>"
 PIECES = {"<|fim_prefix|>": 100258, "<|fim_middle|>": 100259, "<|fim_suffix|>": 100260, "<|endofprompt|>": 100276}
 # Name of the file -> (pattern, special tokens).
 KNOWN_RANKS: dict[str, tuple[str, dict[str, int]]] = {
-    "gpt2": (GPT2, {END: 50256}),
-    "r50k_base": (GPT2, {END: 50256}),
-    "p50k_base": (GPT2, {END: 50256}),
-    "cl100k_base": (GPT4, {END: 100257, **PIECES}),
-    "o200k_base": (GPT4O, {END: 199999, "<|endofprompt|>": 200018}),
+    "gpt2": (GPT2, {END_OF_TEXT: 50256}),
+    "r50k_base": (GPT2, {END_OF_TEXT: 50256}),
+    "p50k_base": (GPT2, {END_OF_TEXT: 50256}),
+    "cl100k_base": (CL100K, {END_OF_TEXT: 100257, **PIECES}),
+    "o200k_base": (GPT4O, {END_OF_TEXT: 199999, "<|endofprompt|>": 200018}),
 }
 
 
@@ -53,7 +52,7 @@ def from_gpt2_files(vocabulary: Path, merges: Path) -> TokenizerConfig:
         if not (left and right) or " " in right:
             raise InputError(f"{merges} is damaged: line {number} is {line[:40]!r}, not two tokens.")
         pairs.append((left, right))
-    special = {END: ids[END]} if END in ids else {}
+    special = {END_OF_TEXT: ids[END_OF_TEXT]} if END_OF_TEXT in ids else {}
     try:
         parts = tokens_and_merges(ids, pairs, special, {}, from_visible)
         return check_config(TokenizerConfig(**parts, patterns=(GPT2,), special_tokens=special))
@@ -73,7 +72,7 @@ def from_tiktoken(path: Path, pattern: str | None, special_tokens: Mapping[str, 
     if pattern is None and known is None:
         raise InputError(
             f"{path} does not say how text is split before it is merged. Say it: "
-            f"Tokenizer.load({str(path)!r}, pattern='gpt4', special_tokens={{{END!r}: …}})."
+            f"Tokenizer.load({str(path)!r}, pattern='gpt4', special_tokens={{{END_OF_TEXT!r}: …}})."
         )
     if known is not None:
         pattern, special_tokens = pattern or known[0], known[1] if special_tokens is None else special_tokens

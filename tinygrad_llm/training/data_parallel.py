@@ -135,8 +135,8 @@ class SharedArrays(NamedTuple):
 class Layout:
     """What lies where in the shared memory: the weights; and per rank its gradients, ids and targets.
 
-    names: of the model's parameters, in their order in memory. parameters N: how many numbers they hold. batch: at most
-    so many examples. size: how many ranks. context T: tokens of an example.
+    names: of the model's parameters, in their order in memory. parameters N: how many numbers they hold. batch:
+    the most examples. size: how many ranks. context T: tokens of an example.
     """
 
     config: TransformerConfig

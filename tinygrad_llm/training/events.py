@@ -1,6 +1,6 @@
 """What a training run tells while it runs. The trainer yields these; the terminal and the files make them visible.
 
-Comes before: nothing. Comes after: `trainer`, which yields them.
+Used by: `trainer`, which yields them.
 """
 
 from dataclasses import dataclass

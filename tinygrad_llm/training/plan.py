@@ -3,7 +3,7 @@
 Everything here is counted from the config, without building the model, except two measurements: how much memory is
 free, and how fast this machine multiplies matrices and goes over memory (half a second).
 
-Comes before: `nn.config`, `settings`. Comes after: the command line, which shows the plan and stops if it cannot work.
+Builds on: `nn.config`, `settings`. Used by: the command line, which shows the plan and stops if it cannot work.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The step is the trainer's own, only looked at.
 
-Comes before: `debugging.profile`, `trainer` (`train_step`). Comes after: `tinygrad-llm profile`.
+Builds on: `debugging.profile`, `trainer` (`train_step`). Used by: `tinygrad-llm profile`.
 Left out on purpose: the processes of `data_parallel`. One process does the whole batch here, its ops on all cores,
 so a step may take longer than in training; what each op costs is seen better so.
 """

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, Self
 
 from tinygrad_llm.described import described
+from tinygrad_llm.drawing.terminal import call_text
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.training.schedules import SCHEDULES
 
@@ -96,6 +97,9 @@ class TrainingSettings:
         for name, allowed in {"optimizer": ("adamw", "muon"), "schedule": tuple(SCHEDULES)}.items():
             if getattr(self, name) not in allowed:
                 raise InputError(f"{name} must be one of {allowed}, it was {getattr(self, name)!r}.")
+
+    def __repr__(self) -> str:
+        return call_text(self)
 
     def with_(self, **changes: Any) -> Self:
         """The same settings but for `changes`.

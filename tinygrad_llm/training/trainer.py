@@ -6,7 +6,7 @@ evaluations, checkpoints, the log, Ctrl-C. It prints nothing: `run()` yields eve
     for event in Trainer(run, model, tokens, validation).run():
         print(event)
 
-Comes before: `optimizers`, `schedules`, `evaluation`, `checkpoints`. Comes after: the command line.
+Builds on: `adamw`, `muon`, `schedules`, `evaluation`, `checkpoints`. Used by: the command line.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -92,14 +93,16 @@ def train_step(
 
 
 class Trainer:
-    """Trains `model` on `tokens` as `run.settings` say, and keeps the run folder up to date.
+    """Trains `model` on `tokens` as the settings say, and keeps the run folder up to date.
 
     Where the folder holds a checkpoint, it goes on from the newest one that is whole: weights, optimizer, random
     numbers and place in the text are set to what they were, so that the run ends, to the last bit, as if it had never
     been interrupted. What the logs say about later steps is cut off.
 
+    run: the folder, whose settings hold; None for a run without a folder, which saves nothing and takes `settings`.
     model: as its config and seed made it, or another one to go on from, also with adapters (`nn.lora`); what it has
-    learned by a checkpoint goes into it. tokens: (N,) integers, the training text. validation: windows of other text.
+    learned by a checkpoint goes into it. tokens: (N,) integers, the training text. validation: windows of other
+    text; None: nothing is evaluated.
     clock: seconds, going up.
 
     Raises InputError when no checkpoint can be read though there are some, or the text is another.
@@ -107,19 +110,22 @@ class Trainer:
 
     def __init__(
         self,
-        run: RunFolder,
+        run: RunFolder | None,
         model: Transformer,
         tokens: np.ndarray,
-        validation: ValidationWindows,
+        validation: ValidationWindows | None,
         *,
+        settings: TrainingSettings | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.run_folder, self.model, self.validation, self.clock = run, model, validation, clock
-        self.settings = run.settings
+        given = settings if run is None else run.settings
+        assert given is not None, "a run without a folder is given its settings"
+        self.settings = given
         context = self.settings.context or model.config.context
         self.batches = Batches(tokens, self.settings.batch, context, self.settings.seed, self.settings.begin_token)
         self.optimizer = make_optimizer(model, self.settings)
-        self.rng = np.random.Generator(np.random.PCG64([self.settings.seed, DROPOUT_STREAM]))
+        self.rng = dropout_rng(self.settings)
         self.pace = Pace.start(self.settings)
         self.data_parallel: DataParallel | None = None
         self.step = 0
@@ -157,8 +163,8 @@ class Trainer:
                     yield from self._evaluate()
                 if self._is_finished():
                     break
-                if self._checkpoint_is_due():
-                    yield self.save()
+                if self._checkpoint_is_due() and (saved := self.save()):
+                    yield saved
                 yield self._train_one_step()
         except KeyboardInterrupt:
             self.save()
@@ -166,19 +172,15 @@ class Trainer:
         finally:
             if self.data_parallel is not None:
                 self.data_parallel.close()
-        yield self.save()
-        yield self._finished()
+        if saved := self.save():
+            yield saved
+        if self.last is not None:
+            yield self._finished()
 
     def _train_one_step(self) -> Stepped:
         began, elapsed = self.clock(), self.elapsed
         settings = self.settings
-        lr = learning_rate(
-            self.pace.progress(self.step, elapsed),
-            schedule=settings.schedule,
-            lr=settings.lr,
-            min_lr=settings.min_lr,
-            warmup=settings.warmup,
-        )
+        lr = scheduled_lr(settings, self.pace.progress(self.step, elapsed))
         with interrupts_held_back():
             batches = [self.batches.next() for _ in range(settings.accumulate)]
             result = train_step(
@@ -205,15 +207,20 @@ class Trainer:
                 seconds=seconds,
                 elapsed=self.elapsed,
             )
-            self.run_folder.append_metrics({"event": "step", **asdict(event)})
+            self._log("step", event)
         return event
 
+    def _log(self, name: str, event: Stepped | Evaluated) -> None:
+        if self.run_folder is not None:
+            self.run_folder.append_metrics({"event": name, **asdict(event)})
+
     def _evaluation_is_due(self) -> bool:
-        if self.last is not None and self.last.step == self.step:
+        if self.validation is None or (self.last is not None and self.last.step == self.step):
             return False
         return self.step % self.settings.eval_every == 0 or self._is_finished()
 
     def _evaluate(self) -> Iterator[Evaluated]:
+        assert self.validation is not None, "an evaluation was due"
         began = self.clock()
         result = evaluate(self.model, self.validation, self.settings.batch)
         total, count = self.losses_since
@@ -222,7 +229,7 @@ class Trainer:
             self.last, self.losses_since = event, (0.0, 0)
             if self.best is None or event.loss < self.best.loss:
                 self.best = event
-            self.run_folder.append_metrics({"event": "evaluation", **asdict(event)})
+            self._log("evaluation", event)
         yield event
         self.pace.evaluated(self.clock() - began)  # with the time the caller takes, for instance for a sample
 
@@ -245,17 +252,23 @@ class Trainer:
 
     # --- saving and going on ----------------------------------------------------------------------------------------
 
-    def save(self) -> Saved:
+    def save(self) -> Saved | None:
         """Write a checkpoint of where the run stands, and model.safetensors; does nothing if just that is saved.
+
+        Without a folder nothing is saved: None.
 
         Raises MachineError when the disk is full or cannot be written; earlier checkpoints are untouched then.
         """
+        if self.run_folder is None:
+            return None
         if self._saved is not None and self._saved == (Saved(self.step, self._saved[0].path), self.last):
             return self._saved[0]
         # What is frozen is not learned here: who resumes the run brings it along.
         arrays = {f"model/{name}": learned.numpy() for name, learned in self.optimizer.flat.parameters.items()}
         arrays |= {f"optimizer/{name}": array for name, array in self.optimizer.state_dict().items()}
-        path = write_checkpoint(self.run_folder.checkpoints, Checkpoint(self.step, arrays, self._state()))
+        path = write_checkpoint(
+            self.run_folder.checkpoints, Checkpoint(self.step, arrays, self._state(self.run_folder))
+        )
         self.run_folder.save_model(merged_state(self.model))
         if adapters(self.model):
             save_adapters(self.model, self.run_folder.path / ADAPTERS)
@@ -265,16 +278,19 @@ class Trainer:
 
     def _resume(self) -> Resumed | None:
         """Go to the newest whole checkpoint; None when there is none yet, and the run starts at step 0."""
+        if self.run_folder is None:
+            return None
         self.run_folder.remove_leftovers()
-        path, checkpoint, damaged = newest_checkpoint(self.run_folder.checkpoints)
+        path, checkpoint, damaged = newest_checkpoint(
+            self.run_folder.checkpoints, partial(self._restore, self.run_folder)
+        )
         if path is None or checkpoint is None:
             self.run_folder.cut_logs({})
             return None
-        self._restore(checkpoint)
         self._saved = (Saved(self.step, path), self.last)
         return Resumed(self.step, path, damaged)
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self, run: RunFolder) -> dict[str, Any]:
         """Where the run stands, apart from arrays."""
         return {
             "batches": self.batches.state(),
@@ -285,10 +301,10 @@ class Trainer:
             "losses_since": self.losses_since,
             "last": None if self.last is None else asdict(self.last),
             "best": None if self.best is None else asdict(self.best),
-            "logs": self.run_folder.sync_logs(),
+            "logs": run.sync_logs(),
         }
 
-    def _restore(self, checkpoint: Checkpoint) -> None:
+    def _restore(self, run: RunFolder, checkpoint: Checkpoint) -> None:
         state = checkpoint.state
         if state["text_checksum"] != self.text_checksum:
             raise InputError("the training text is not the one this run began with. Give the same text to resume it.")
@@ -302,7 +318,7 @@ class Trainer:
         self.losses_since = tuple(state["losses_since"])
         self.last = None if state["last"] is None else Evaluated(**state["last"])
         self.best = None if state["best"] is None else Evaluated(**state["best"])
-        self.run_folder.cut_logs(state["logs"])
+        run.cut_logs(state["logs"])
 
 
 def make_optimizer(model: Transformer, settings: TrainingSettings) -> Optimizer:
@@ -312,6 +328,18 @@ def make_optimizer(model: Transformer, settings: TrainingSettings) -> Optimizer:
     if settings.optimizer == "muon":
         return Muon(groups, lr=settings.lr, momentum=settings.momentum, betas=betas)
     return AdamW(groups, lr=settings.lr, betas=betas)
+
+
+def scheduled_lr(settings: TrainingSettings, progress: float) -> float:
+    """The learning rate at `progress`, from 0 to 1."""
+    return learning_rate(
+        progress, schedule=settings.schedule, lr=settings.lr, min_lr=settings.min_lr, warmup=settings.warmup
+    )
+
+
+def dropout_rng(settings: TrainingSettings) -> np.random.Generator:
+    """The generator that draws the dropout of a run."""
+    return np.random.Generator(np.random.PCG64([settings.seed, DROPOUT_STREAM]))
 
 
 def arrays_under(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

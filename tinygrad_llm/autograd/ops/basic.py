@@ -289,8 +289,7 @@ def mean(x, *, axis=None, keepdims=False):
 
 @mean.vjp
 def mean_vjp(g, out, x, *, axis=None, keepdims=False):
-    share = with_axis(g, x, axis) * (out.size / max(1, x.size))
-    return (broadcast_to(share, shape=x.shape),)
+    return (broadcast_to(with_axis(g, x, axis) * (out.size / max(1, x.size)), shape=x.shape),)
 
 
 @primitive

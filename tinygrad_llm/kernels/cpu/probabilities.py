@@ -90,7 +90,7 @@ def cross_entropy_forward(logits, targets):
         largest = finite_max(rows[a:b])
         np.add(log_sums_of_exponentials(rows[a:b] - largest), largest, out=log_sums[a:b])
         here = wanted[a:b]
-        losses[a:b] = np.where(here >= 0, log_sums[a:b, 0] - rows[np.arange(a, b), here], 0)
+        losses[a:b] = np.where(here >= 0, log_sums[a:b, 0] - rows[np.arange(a, b), np.maximum(here, 0)], 0)
 
     over_rows(block, len(rows), 2 * rows.strides[0])
     return losses.reshape(targets.shape), log_sums
@@ -112,7 +112,7 @@ def cross_entropy_backward(g, log_sums, logits, targets):
 def softmax_minus_one_hot(log_probabilities, targets, g):
     """In place: (probabilities - one_hot(target)) · g for each row, 0 where the target is negative."""
     np.exp(log_probabilities, out=log_probabilities)
-    log_probabilities[np.arange(len(targets)), targets] -= 1.0
+    log_probabilities[np.arange(len(targets)), np.maximum(targets, 0)] -= 1.0
     log_probabilities *= np.where(targets >= 0, g, 0)[:, None]
 
 
@@ -147,7 +147,7 @@ def linear_cross_entropy_value(x, weight, targets):
 
 def losses_and_gradients(logits, targets):
     """-log p(target) of each row, 0 where the target is negative; the logits become softmax - one_hot(target)."""
-    places, counts = (np.arange(len(targets)), targets), (targets >= 0).astype(logits.dtype)
+    places, counts = (np.arange(len(targets)), np.maximum(targets, 0)), (targets >= 0).astype(logits.dtype)
     logits -= logits.max(axis=-1, keepdims=True)
     chosen = logits[places]
     np.exp(logits, out=logits)
