@@ -87,26 +87,27 @@ class SimulatedLabeller:
 
 # --- scores: what a simulated labeller may want ---------------------------------------------------------------------
 
-KIND = frozenset(
-    """love loves loved sweet sweetly gentle good kind kindly dear fair heart friend friends noble thank thanks please joy
-    joyful bless blessed peace happy welcome grace gracious honour true truth faith faithful merry gentleman gentlewoman
-    lady beauty beauteous bright comfort pleasure smile kiss mercy pardon pray hope virtue wise worthy well tender soft
-    precious delight trust embrace brave""".split()
-)
-HARSH = frozenset(
-    """die dies died death dead kill killed blood bloody hate curse cursed villain villains slave slaves fool fools hell
-    devil damn damned foul murder murderer traitor traitors knave rogue beast dog base false shame vile wretch wicked
-    cruel revenge wrath rage fury fear sword slain hang poison sin sins grief sorrow woe weep tears enemy enemies war
-    wars ill evil thief coward plague grave""".split()
-)
+KIND_WORDS = """
+love loves loved sweet sweetly gentle good kind kindly dear fair heart friend friends noble thank thanks
+please joy joyful bless blessed peace happy welcome grace gracious honour true truth faith faithful merry
+gentleman gentlewoman lady beauty beauteous bright comfort pleasure smile kiss mercy pardon pray hope virtue
+wise worthy well tender soft precious delight trust embrace brave
+"""
+HARSH_WORDS = """
+die dies died death dead kill killed blood bloody hate curse cursed villain villains slave slaves fool fools
+hell devil damn damned foul murder murderer traitor traitors knave rogue beast dog base false shame vile
+wretch wicked cruel revenge wrath rage fury fear sword slain hang poison sin sins grief sorrow woe weep tears
+enemy enemies war wars ill evil thief coward plague grave
+"""
+KIND, HARSH = frozenset(KIND_WORDS.split()), frozenset(HARSH_WORDS.split())
 WORD = re.compile(r"[a-z]+")
 
 
 def kindness(prompt: Prompt, reply: str) -> float:
     """Kind words minus harsh words, per ten words, repeated ones counted once: from about -3 to 3; 0 of no words.
 
-    The lists are of Shakespeare's English. A word that is said again adds nothing, so that "love love love" is no better
-    than "love"; and a short reply is not better for being short: up to ten words count as ten.
+    The lists are of Shakespeare's English. A word that is said again adds nothing, so that "love love love" is no
+    better than "love"; and a short reply is not better for being short: up to ten words count as ten.
     """
     words = WORD.findall(reply.lower())
     different = set(words)
