@@ -14,6 +14,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from typing import NamedTuple
 
@@ -22,7 +23,8 @@ from tinygrad_llm.feedback.judgements import Judgement
 Z_95 = 1.959964  # of the normal distribution: 95 % lie within ± this
 
 
-class Share(NamedTuple):
+@dataclass(frozen=True)
+class Share:
     """How often something happened: `count` of `total`; low and high are the 95 % interval of Wilson (1927)."""
 
     count: int
@@ -54,7 +56,8 @@ class Agreement(NamedTuple):
     kappa: float
 
 
-class Report(NamedTuple):
+@dataclass(frozen=True, repr=False)
+class Report:
     """counts: of each choice and flag. labellers: judgements of each. left, longer: shares among decided pairs.
 
     agreements: one for every two labellers with common questions. corrections: how many judgements have one.

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,10 +58,10 @@ def read_judgements(path: str | Path) -> JudgementFile:
 def entries(path: Path, text: str) -> list[tuple[str, Callable[[], Any]]]:
     """Where each entry stands, and a function that reads it."""
     if text.lstrip().startswith("["):
-        members = parsed(text)
-        return [(f"entry {i}", lambda member=member: member) for i, member in enumerate(members, start=1)]
-    lines = text.split("\n")
-    return [(f"line {i}", lambda line=line: parsed(line)) for i, line in enumerate(lines, start=1) if line.strip()]
+        return [
+            (f"entry {i}", partial(lambda member: member, member)) for i, member in enumerate(parsed(text), start=1)
+        ]
+    return [(f"line {i}", partial(parsed, line)) for i, line in enumerate(text.split("\n"), start=1) if line.strip()]
 
 
 def parsed(text: str) -> Any:

@@ -155,9 +155,9 @@ def pairs(judgements: Iterable[Judgement], *, ties: bool = False) -> list[Pair]:
     for one in judgements:
         if one.choice in ("left", "right"):
             left, right = one.replies
-            found.append(Pair(one.prompt, *((left, right) if one.choice == "left" else (right, left))))
+            found.append(Pair(one.prompt, left, right) if one.choice == "left" else Pair(one.prompt, right, left))
         elif one.choice == "tie" and ties:
-            found.append(Pair(one.prompt, *one.replies, is_tie=True))
+            found.append(Pair(one.prompt, one.replies[0], one.replies[1], is_tie=True))
         if one.correction:
             found += [Pair(one.prompt, one.correction, reply) for reply in faulted(one)]
     return [pair for pair in found if pair.chosen != pair.rejected and pair.chosen.strip() and pair.rejected.strip()]

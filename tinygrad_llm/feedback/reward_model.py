@@ -10,7 +10,8 @@ Builds on: `nn.transformer`. Used by: `best_of_n`, `ppo`, `grpo`.
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
@@ -104,7 +105,8 @@ def accuracy(chosen: Any, rejected: Any) -> float:
     return float(np.where(chosen == rejected, 0.5, chosen > rejected).mean())
 
 
-class Calibration(NamedTuple):
+@dataclass(frozen=True)
+class Calibration:
     """confidence: the mean predicted probability in each bin; frequency: how often it came true there; count: of pairs.
 
     error: expected calibration error, Σ count/N · |confidence - frequency| (Guo et al. 2017, equation 3).

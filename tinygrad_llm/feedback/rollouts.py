@@ -9,6 +9,7 @@ Builds on: `replies`, `generation`. Used by: `rollout_tuning` (PPO, GRPO, RLOO),
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +29,11 @@ class Rollouts(NamedTuple):
     rows: Rows
     texts: list[str]
     ended: np.ndarray
+
+
+def has_ended(replies: ReplyFormat, written: Sequence[Sequence[int]], row: int) -> bool:
+    """Whether the reply number `row` is complete."""
+    return replies.has_ended(written[row])
 
 
 def write_replies(
@@ -65,7 +71,7 @@ def write_replies(
             max_tokens,
             [sampler] * len(some),
             [np.random.default_rng([*np.atleast_1d(seed), i]) for i in some],
-            finished=lambda row, tokens=tokens: replies.has_ended(tokens[row]),
+            finished=partial(has_ended, replies, tokens),
         )
         for row, one in steps:
             tokens[row].append(one.token)
