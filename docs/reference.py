@@ -21,7 +21,8 @@ import pdoc
 import pdoc.render
 
 import tinygrad_llm
-from tinygrad_llm.autograd.primitive import Fused, Primitive
+from tinygrad_llm.autograd.fused import Fused
+from tinygrad_llm.autograd.primitive import Primitive
 
 HERE = Path(__file__).parent
 LEFT_OUT = (

@@ -22,11 +22,12 @@ BESIDE = {
     "autograd/arguments.py": "arguments of ops given by name or by position",
     "autograd/changes.py": "was a value changed that a gradient needs?",
     "autograd/fused.py": "a formula with a fast kernel beside it",
+    "autograd/op_errors.py": "did the rule return what it must?",
     "autograd/ops/activations.py": "ops that some models use",
     "autograd/ops/composite.py": "ops written with other ops",
     "backend.py": "NumPy or CuPy?",
     "kernels/segments.py": "sums of rows with equal ids, for the gradient of an embedding",
-    "nn/checks.py": "are the ids of this vocabulary?",
+    "nn/token_ids.py": "are the ids of this vocabulary?",
     "nn/module.py": "calling a module",
     "nn/rotary.py": "the angles of the positions",
     "training/flat.py": "which parameters have gradients?",
@@ -154,9 +155,9 @@ def test_links_lead_to_files():
 
 def test_the_reading_path_is_as_long_as_it_says():
     lines = sum(len((PACKAGE / file).read_text(encoding="utf-8").splitlines()) for file in PATH)
-    (said,) = re.findall(r"([\d,]+) lines in this order", TEXT)
-    assert 10 <= len(PATH) <= 13 and lines <= MOST_LINES
-    assert abs(int(said.replace(",", "")) - lines) <= 50, f"README says {said} lines, it is {lines}"
+    (said,) = re.findall(r"about ([\d,]+) lines in this order", TEXT)
+    assert 10 <= len(PATH) <= 13 and lines <= MOST_LINES, lines
+    assert abs(int(said.replace(",", "")) - lines) <= 100, f"README says {said} lines, it is {lines}"
 
 
 def test_a_training_step_runs_in_the_files_of_the_reading_path():

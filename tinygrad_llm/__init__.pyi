@@ -27,9 +27,9 @@ from tinygrad_llm.autograd.functional import jacobian as jacobian
 from tinygrad_llm.autograd.functional import jvp as jvp
 from tinygrad_llm.autograd.functional import value_and_grad as value_and_grad
 from tinygrad_llm.autograd.functional import vjp as vjp
+from tinygrad_llm.autograd.fused import fused as fused
 from tinygrad_llm.autograd.modes import no_grad as no_grad
 from tinygrad_llm.autograd.modes import plain as plain
-from tinygrad_llm.autograd.primitive import fused as fused
 from tinygrad_llm.autograd.primitive import primitive as primitive
 from tinygrad_llm.autograd.recompute import checkpoint as checkpoint
 from tinygrad_llm.autograd.tensor import Tensor as Tensor
@@ -41,12 +41,12 @@ from tinygrad_llm.debugging.profile import Profile as Profile
 from tinygrad_llm.debugging.steps import steps as steps
 from tinygrad_llm.errors import InputError as InputError
 from tinygrad_llm.errors import MachineError as MachineError
+from tinygrad_llm.hub.adapters import load_adapters as load_adapters
+from tinygrad_llm.hub.adapters import save_adapters as save_adapters
 from tinygrad_llm.hub.architectures import describe_mapping as describe_mapping
 from tinygrad_llm.language_model import LanguageModel as LanguageModel
 from tinygrad_llm.language_model import export as export
 from tinygrad_llm.language_model import load as load
-from tinygrad_llm.nn.adapter_file import load_adapters as load_adapters
-from tinygrad_llm.nn.adapter_file import save_adapters as save_adapters
 from tinygrad_llm.nn.config import TransformerConfig as TransformerConfig
 from tinygrad_llm.nn.lora import lora as lora
 from tinygrad_llm.nn.lora import merge as merge

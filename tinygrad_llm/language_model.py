@@ -408,13 +408,14 @@ class LanguageModel(SaysOtherNames):
 
     # --- reading -------------------------------------------------------------------------------------------
 
-    def log_probabilities(self, text: str) -> np.ndarray:
+    def log_probabilities(self, text: str, allowed_special: str | Collection[str] = ()) -> np.ndarray:
         """log p of each token of `text` after those before it, in nats, (T,), in the order of `tokenizer.encode(text)`.
 
-        Their sum is the log-probability of the text. Longer texts than the context: see `scoring.score_tokens`.
+        Their sum is the log-probability of the text. allowed_special: the special tokens that it may contain, as for
+        `tokenizer.encode`. Longer texts than the context: see `scoring.score_tokens`.
         Raises InputError for an empty text.
         """
-        ids = self.tokenizer.encode_array(check_text("text", text))
+        ids = self.tokenizer.encode_array(check_text("text", text), allowed_special)
         if len(ids) == 0:
             raise InputError("text is empty, and has no probability. Give a text of at least one character.")
         return score_tokens(self.network, np.concatenate([self._start_ids(), ids]))

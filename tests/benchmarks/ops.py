@@ -121,7 +121,7 @@ def our_cases(a: SimpleNamespace) -> dict[str, Case]:
     dropping = np.random.default_rng(0)
     return {
         "linear": Case(F.linear, learned(a.x, a.up, a.bias), 3),
-        "gelu": Case(F.gelu, learned(a.hidden), 1),
+        "gelu_tanh": Case(F.gelu_tanh, learned(a.hidden), 1),
         "swiglu": Case(F.swiglu, learned(a.gate, a.hidden), 2),
         "geglu_tanh": Case(F.geglu_tanh, learned(a.gate, a.hidden), 2),
         "softmax": Case(F.softmax, learned(a.scores), 1),
@@ -186,7 +186,7 @@ def torch_cases(a: SimpleNamespace) -> dict[str, Case]:
     optimizer = torch.optim.AdamW([parameter], **ADAMW, fused=True)
     return {
         "linear": Case(F.linear, learned(a.x, a.up, a.bias), 3),
-        "gelu": Case(partial(F.gelu, approximate="tanh"), learned(a.hidden), 1),
+        "gelu_tanh": Case(partial(F.gelu, approximate="tanh"), learned(a.hidden), 1),
         "swiglu": Case(lambda gate, up: F.silu(gate) * up, learned(a.gate, a.hidden), 2),
         "geglu_tanh": Case(lambda gate, up: F.gelu(gate, approximate="tanh") * up, learned(a.gate, a.hidden), 2),
         "softmax": Case(partial(F.softmax, dim=-1), learned(a.scores), 1),

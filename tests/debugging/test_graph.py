@@ -36,7 +36,7 @@ def two_layers():
         Tensor(rng.standard_normal((5, 1)), requires_grad=True),
     ]
     with remember_lines():
-        hidden = F.gelu(x @ W[0])
+        hidden = F.gelu_tanh(x @ W[0])
         loss = ((hidden @ W[1] * 0.5) ** 2).mean()
     return graph(loss), W, hidden, loss
 
@@ -48,7 +48,7 @@ def test_every_tensor_is_there_under_its_variables_name():
         "x",
         "W[0]",
         "W[1]",
-        "gelu → hidden",
+        "gelu_tanh → hidden",
         "multiply 0.5",
         "mean → loss",
         "power 2",
@@ -66,7 +66,7 @@ def test_values_gradients_and_lines_are_shown():
     loss.backward()
     g = W[1].grad.data
     assert f"∇ {g.min():.2g} … {g.max():.2g}" in words
-    assert any("at test_graph.py" in tip and "hidden = F.gelu(x @ W[0])" in tip for tip in tips)
+    assert any("at test_graph.py" in tip and "hidden = F.gelu_tanh(x @ W[0])" in tip for tip in tips)
     assert any("float64 (3, 5)" in tip for tip in tips)
 
 

@@ -11,8 +11,8 @@ from safetensors.numpy import load, save
 import tinygrad_llm as tg
 from tinygrad_llm.autograd.modes import Observer, mode, observing
 from tinygrad_llm.debugging.profile import Profile
-from tinygrad_llm.nn.adapter_file import load_adapters, save_adapters
-from tinygrad_llm.nn.lora import adapters, lora, lora_linear, merge, merged_state
+from tinygrad_llm.nn.adapter_file import FORMAT, load_adapters, save_adapters
+from tinygrad_llm.nn.lora import AdapterValues, adapters, attach, lora, lora_linear, merge, merged_state
 
 SIZES = dict(vocab_size=19, context=12, layers=2, heads=4, width=32)
 KINDS = {
@@ -184,7 +184,7 @@ def refusals():
     yield "query, key, value, output, up, down", lambda: lora(fresh(), rank=2, parts=("query", "gate"))
     yield "parts must be some of", lambda: lora(fresh(), rank=2, parts="query")
     yield "parts must be some of", lambda: lora(fresh(), rank=2, parts=())
-    yield "it has adapters already", lambda: lora(adapted(), rank=2)
+    yield "the model has adapters already", lambda: lora(adapted(), rank=2)
     yield "it has no adapters", lambda: merge(fresh())
     yield "it has no adapters", lambda: save_adapters(fresh(), "nowhere")
     yield "a LanguageModel or a Transformer", lambda: lora("smollm2", rank=2)
@@ -224,6 +224,51 @@ def test_saved_apart_and_loaded_again(saved):
     np.testing.assert_allclose(logits(merge(again)), logits(model), rtol=0, atol=1e-12)
 
 
+def test_a_file_of_the_first_format_has_one_scale_for_all_layers(saved):
+    model, path = saved
+    first = {"format": 1, "rank": 2, "alpha": 3.0, "parts": ["query", "gate"]}
+    changed(path, lambda about: {"kind": about["kind"], "base": about["base"]} | first)
+    np.testing.assert_array_equal(logits(load_adapters(tg.Transformer(KINDS["llama"]), path)), logits(model))
+
+
+def test_each_layer_may_have_a_rank_and_a_scale_of_its_own(tmp_path):
+    rng = np.random.default_rng(0)
+    network = tg.Transformer(KINDS["llama"])
+    values = {
+        f"blocks.{i}.attention.{part}": AdapterValues(
+            rng.standard_normal((rank, 32), np.float32), rng.standard_normal((outputs, rank), np.float32), scale
+        )
+        for i, part, outputs, rank, scale in (
+            (0, "query", 32, 3, 0.5),
+            (1, "key", 16, 40, 0.02),
+            (1, "output", 32, 1, 2.0),
+        )
+    }
+    before = network.blocks[1].attention.key.weight.numpy().copy()
+    attach(network, values)
+    save_adapters(network, tmp_path / "a.safetensors")
+    again = load_adapters(tg.Transformer(KINDS["llama"]), tmp_path / "a.safetensors")
+    np.testing.assert_array_equal(logits(again), logits(network))
+    A, B, scale = values["blocks.1.attention.key"]
+    np.testing.assert_allclose(merge(again).blocks[1].attention.key.weight.numpy(), before + scale * B @ A, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "A", "B", "message"),
+    [
+        ("blocks.0.attention.nothing", (2, 32), (32, 2), "no layer blocks.0.attention.nothing"),
+        ("blocks.0.attention.query", (2, 31), (32, 2), r"A \(r, 32\) and B \(32, r\), and these are \(2, 31\)"),
+        ("blocks.0.attention.query", (2, 32), (32, 3), r"and \(32, 3\)"),
+        ("blocks.0.attention.query", (2,), (32, 2), r"these are \(2,\)"),
+    ],
+)
+def test_an_adapter_that_does_not_fit_is_refused(name, A, B, message):
+    network = tg.Transformer(KINDS["llama"])
+    with pytest.raises(tg.InputError, match=message):
+        attach(network, {name: AdapterValues(np.zeros(A, np.float32), np.zeros(B, np.float32), 1.0)})
+    assert not adapters(network) and network.embedding.weight.requires_grad
+
+
 def test_adapters_for_another_base_are_refused(saved):
     _, path = saved
     for other in (tg.Transformer(KINDS["llama"], seed=1), tg.Transformer(KINDS["gpt2"])):
@@ -248,7 +293,8 @@ def changed(path, change_about=None, change_arrays=None):
     path.write_bytes(save(arrays, {"about": json.dumps(about)}))
 
 
-NAME = "blocks.1.mlp.gate.B"
+LAYER = "blocks.1.mlp.gate"
+NAME = f"{LAYER}.B"
 
 
 @pytest.mark.parametrize(
@@ -257,14 +303,16 @@ NAME = "blocks.1.mlp.gate.B"
         lambda path: path.unlink(),
         lambda path: path.write_bytes(b""),
         lambda path: path.write_bytes(save({"x": np.zeros(3)})),
-        lambda path: changed(path, lambda about: about | {"rank": 3}),
-        lambda path: changed(path, lambda about: about | {"rank": 10**9}),
-        lambda path: changed(path, lambda about: about | {"rank": "2"}),
-        lambda path: changed(path, lambda about: about | {"alpha": "much"}),
-        lambda path: changed(path, lambda about: about | {"parts": ["query", ["gate"]]}),
-        lambda path: changed(path, lambda about: about | {"parts": ["query", "up"]}),
-        lambda path: changed(path, lambda about: about | {"format": 2}),
-        lambda path: changed(path, lambda about: {"kind": about["kind"], "format": 1}),
+        lambda path: changed(path, lambda about: about | {"scales": 3}),
+        lambda path: changed(path, lambda about: about | {"scales": {}}),
+        lambda path: changed(path, lambda about: about | {"scales": about["scales"] | {LAYER: "much"}}),
+        lambda path: changed(path, lambda about: about | {"scales": about["scales"] | {LAYER: float("inf")}}),
+        lambda path: changed(path, lambda about: about | {"scales": about["scales"] | {"blocks.7.mlp.gate": 1.0}}),
+        lambda path: changed(path, lambda about: about | {"base": None}),
+        lambda path: changed(path, lambda about: about | {"format": 3}),
+        lambda path: changed(path, lambda about: about | {"format": True, "alpha": 1.0}),
+        lambda path: changed(path, lambda about: {"kind": about["kind"], "format": FORMAT}),
+        lambda path: changed(path, lambda about: {"kind": about["kind"], "format": 1, "base": about["base"]}),
         lambda path: changed(path, lambda about: [about]),
         lambda path: changed(path, None, lambda arrays: arrays | {NAME: arrays[NAME].T.copy()}),
         lambda path: changed(path, None, lambda arrays: arrays | {NAME: arrays[NAME] * np.nan}),

@@ -319,9 +319,7 @@ def test_the_summary_says_what_is_learned_from_and_what_is_held_out():
 
 
 def test_a_file_of_several_texts_is_cut_between_two(tmp_path):
-    stories = [
-        f"Story {i}.\n\nIt has two paragraphs. {'And a few words. ' * (i % 3)}<|endoftext|>\n" for i in range(60)
-    ]
+    stories = [f"Story {i}.\n\nA second part. {'And a few words. ' * (i % 3)}<|endoftext|>\n" for i in range(60)]
     (tmp_path / "stories.txt").write_text("".join(stories))
     corpus = read_texts(tmp_path / "stories.txt")
     assert corpus.train_text.endswith("<|endoftext|>")

@@ -63,6 +63,8 @@ def test_known_patterns_mean_the_same_in_both_dialects(pattern):
         ("(?R)", "not supported"),
         (r"(?<x>a)\g<x>", "not supported"),
         ("(?e)a", "not supported"),
+        (r"(?i:a(?:[\w&&[^a]]))", r"uses \[.*where the case of letters does not matter"),
+        (r"(?i)[\w&&[^a]]", "where the case of letters does not matter"),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_name(pattern, sentence):
@@ -77,9 +79,22 @@ def test_what_a_file_cannot_say_is_refused(pattern):
 
 
 def test_a_pattern_that_never_ends_is_stopped(monkeypatch):
-    monkeypatch.setattr(patterns, "PATIENCE", 0.1)
+    monkeypatch.setattr(patterns, "TIME_LIMIT", 0.1)
     with pytest.raises(InputError, match="needs more than 0 seconds"):
         Splitter([r"(?:\w|\w\w)+[!?]"])("a" * 60)
+
+
+def test_time_is_counted_over_all_pieces(monkeypatch):
+    monkeypatch.setattr(patterns, "TIME_LIMIT", 0.2)
+    slow = r"(?:\w|\w\w)+[!?]"
+    piece = "a" * 22  # takes less than that
+    assert Splitter([" ", slow])(piece) == [piece]
+    with pytest.raises(InputError, match="needs more than"):
+        Splitter([" ", slow])(" ".join([piece] * 1000))
+
+
+def test_intersections_are_read_where_case_matters():
+    assert Splitter([from_oniguruma(r"[\w&&[^a]]+(?i:'s)|(?i:x(?-i:[\w&&[^b]]))")])("cc'Saab") == ["cc'S", "aab"]
 
 
 def test_bounds_leave_real_patterns_alone():

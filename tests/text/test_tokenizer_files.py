@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.text.pattern_dialects import from_oniguruma, to_oniguruma
 from tinygrad_llm.text.patterns import CL100K, Splitter
+from tinygrad_llm.text.token_alphabets import visible
 from tinygrad_llm.text.tokenizer import Tokenizer
-from tinygrad_llm.text.tokenizer_json import visible
 
 TEXT = "the cat, the hat, the bat; don't they'll be 1601?\n\n  x  é " * 3
 ORIGINAL = Tokenizer.train(TEXT, vocab_size=290, pattern="gpt2", at_most=True)
@@ -71,6 +71,7 @@ def test_white_space_at_the_end_of_a_text_is_one_piece_of_cl100k_base(text, piec
         ("x.tiktoken", "AA== 0\n!!! 1\n", "line 2 is '!!! 1'"),
         ("x.tiktoken", "AA== zero\n", "line 1"),
         ("x.tiktoken", "AA== 0\nAQ== 0\n", "have the same id"),
+        ("x.tiktoken", f"AA== 0\n{'AAAA' * 400} 1\n", "the token in line 2 has 1,200 bytes"),
         ("vocab.json", "[1]", "must be a JSON object"),
         ("vocab.json", '{"a": "b"}', "the id of 'a' is 'b'"),
         ("vocab.json", '{"a": 1, "b": 1}', "have the same id"),

@@ -29,7 +29,8 @@ from tinygrad_llm.autograd.functional import (
     value_and_grad,
     vjp,
 )
+from tinygrad_llm.autograd.fused import Fused, fused
 from tinygrad_llm.autograd.modes import no_grad, plain
-from tinygrad_llm.autograd.primitive import Fused, Primitive, fused, primitive
+from tinygrad_llm.autograd.primitive import Primitive, primitive
 from tinygrad_llm.autograd.recompute import checkpoint
 from tinygrad_llm.autograd.tensor import Tensor, is_tracked, raw

@@ -8,14 +8,15 @@ Used by: `tensor`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from tinygrad_llm.autograd.op_table import ops
-from tinygrad_llm.autograd.torch_names import refuse_arguments
-from tinygrad_llm.backend import Array
+from tinygrad_llm.backend import Array, to_numpy
+from tinygrad_llm.drawing.views import shown_by
+from tinygrad_llm.errors import InputError
 
 if TYPE_CHECKING:
     from tinygrad_llm.autograd.ops.index import At
@@ -32,6 +33,81 @@ class ArrayMethods:
 
     __slots__ = ()
     data: Array
+    requires_grad: bool
+    node: Any
+
+    # --- values as Python and NumPy see them ----------------------------------------------------------------------
+
+    def item(self) -> Any:
+        """The one number in this tensor, as a Python number. On a GPU this waits for the result."""
+        return self.data.item()
+
+    def numpy(self) -> np.ndarray:
+        """The values as a NumPy array, without history.
+
+        Shares memory on the CPU; of a tensor that backward may need it is read-only. `.numpy().copy()` can be written.
+        """
+        return to_numpy(self.data)
+
+    @property
+    def nbytes(self) -> int:
+        return self.data.nbytes
+
+    def tolist(self) -> Any:
+        """The values as Python numbers in nested lists."""
+        return self.data.tolist()
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (ops.getitem(self, index=i) for i in range(len(self)))
+
+    def __contains__(self, value: Any) -> bool:
+        return bool(ops.equal(self, value).data.any())
+
+    def __bool__(self) -> bool:
+        return bool(self.data)
+
+    def __float__(self) -> float:
+        return float(self.data.item())
+
+    def __int__(self) -> int:
+        return int(self.data.item())
+
+    def __index__(self) -> int:
+        return self.data.__index__()
+
+    def __format__(self, spec: str) -> str:
+        if not spec:
+            return str(self)
+        if self.data.size != 1:
+            raise TypeError(f"a format such as ':{spec}' is for one number, this tensor has shape {self.data.shape}.")
+        return format(self.data.item(), spec)
+
+    def __round__(self, decimals: int = 0) -> Tensor:
+        return ops.round(self, decimals=decimals)
+
+    _repr_html_ = shown_by("tinygrad_llm.pictures.tensor")
+
+    # --- writing in place is an error -----------------------------------------------------------------------------
+
+    def __setitem__(self, index: Any, value: Any) -> NoReturn:
+        raise TypeError(
+            "tensor[index] = value would change a value that gradients may need. Make a new tensor: "
+            "tensor = tensor.at(index).set(value); or, for a parameter outside a graph, write into tensor.data[index]."
+        )
+
+    def _in_place(self, other: Any) -> Any:
+        """`w -= x` would give the name w to a new tensor and leave a parameter w as it was: an error for those."""
+        if self.requires_grad and self.node is None:
+            raise InputError(
+                "+=, -=, *= and /= make a new tensor and leave a tensor that requires gradients as it was: write "
+                "w.data -= lr * w.grad.data, or use an optimizer such as tg.optim.SGD."
+            )
+        return NotImplemented  # and Python computes w = w - x
+
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = _in_place
 
     # --- values in another shape --------------------------------------------------------------------------------
 
@@ -43,6 +119,10 @@ class ArrayMethods:
 
     def swapaxes(self, axis1: int, axis2: int) -> Tensor:
         return ops.swapaxes(self, axis1=axis1, axis2=axis2)
+
+    @property
+    def T(self) -> Tensor:
+        return ops.transpose(self)
 
     def squeeze(self, axis: Axis = None, **other: Any) -> Tensor:
         return ops.squeeze(self, axis=axis, **other)
@@ -119,26 +199,21 @@ class ArrayMethods:
     def round(self, decimals: int = 0) -> Tensor:
         return ops.round(self, decimals=decimals)
 
-    # --- positions: plain integer arrays, without gradient --------------------------------------------------------
+    # --- positions: integers, without gradient --------------------------------------------------------------------
 
-    def argmax(self, axis: int | None = None, keepdims: bool = False, **other: Any) -> Array:
-        refuse_arguments("argmax", other)
-        return self.data.argmax(axis=axis, keepdims=keepdims, **other)
+    def argmax(self, axis: int | None = None, keepdims: bool = False, **other: Any) -> Tensor:
+        return ops.argmax(self, axis=axis, keepdims=keepdims, **other)
 
-    def argmin(self, axis: int | None = None, keepdims: bool = False, **other: Any) -> Array:
-        refuse_arguments("argmin", other)
-        return self.data.argmin(axis=axis, keepdims=keepdims, **other)
+    def argmin(self, axis: int | None = None, keepdims: bool = False, **other: Any) -> Tensor:
+        return ops.argmin(self, axis=axis, keepdims=keepdims, **other)
 
-    def argsort(self, axis: int | None = -1, **other: Any) -> Array:
+    def argsort(self, axis: int | None = -1, **other: Any) -> Tensor:
         """The order that sorts; equal values keep theirs."""
-        refuse_arguments("argsort", other)
-        return self.data.argsort(axis=axis, kind="stable", **other)
+        return ops.argsort(self, axis=axis, **other)
 
     def nonzero(self) -> tuple[Array, ...]:
+        """Where the values are not zero: one array of indices per axis, so that x[x.nonzero()] are those values."""
         return self.data.nonzero()
-
-    def searchsorted(self, values: Any, side: str = "left") -> Array:
-        return self.data.searchsorted(getattr(values, "data", values) if hasattr(values, "node") else values, side=side)
 
     # --- what NumPy has as functions, or not at all ---------------------------------------------------------------
 

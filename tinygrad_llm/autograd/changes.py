@@ -35,8 +35,8 @@ def guard(out: Any, inputs: tuple, arrays: Sequence[Any]) -> list[Any] | None:
 
     arrays: what is inside the inputs. Returns None where there is nothing to compare.
     """
-    seen: list[Any] = []
     value, has_leaf = out.data, False
+    seen: list[Any] = []
     for x, array in zip(inputs, arrays, strict=True):
         if array is value:
             out.data = value = value[...]  # an op that returns its input: that array may belong to the user

@@ -25,8 +25,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tinygrad_llm.autograd import ops
+from tinygrad_llm.autograd.fused import as_place
 from tinygrad_llm.autograd.modes import mode, recording
-from tinygrad_llm.autograd.primitive import as_place
 from tinygrad_llm.autograd.subgraph import gradients_at, requiring_grad
 from tinygrad_llm.autograd.tensor import Tensor, is_tracked
 from tinygrad_llm.backend import array_module

@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.autograd.fused import through_definition
 from tinygrad_llm.autograd.modes import Observer, mode, no_grad, observing
-from tinygrad_llm.autograd.primitive import Node, Op, recorded, through_definition
+from tinygrad_llm.autograd.primitive import Node, Op, recorded
 from tinygrad_llm.autograd.tensor import Tensor, is_tracked, raw
 from tinygrad_llm.errors import InputError
 

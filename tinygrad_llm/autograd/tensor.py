@@ -13,7 +13,7 @@ Left out on purpose: devices as objects, dtypes of our own, lazy evaluation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
@@ -21,18 +21,17 @@ import numpy as np
 from tinygrad_llm.autograd.array_methods import ArrayMethods
 from tinygrad_llm.autograd.engine import backward_pass
 from tinygrad_llm.autograd.hooks import HookHandle
-from tinygrad_llm.autograd.numpy_functions import called_on_tensor, numpy_refusal
+from tinygrad_llm.autograd.numpy_protocols import NumpyProtocols
 from tinygrad_llm.autograd.op_table import ops
 from tinygrad_llm.autograd.torch_names import Size, no_attribute
-from tinygrad_llm.backend import DEFAULT_DTYPE, Array, array_module, device_of, to_numpy
-from tinygrad_llm.drawing.views import shown_by
+from tinygrad_llm.backend import DEFAULT_DTYPE, Array, array_module, device_of
 from tinygrad_llm.errors import InputError
 
 if TYPE_CHECKING:
     from tinygrad_llm.autograd.primitive import Node
 
 
-class Tensor(ArrayMethods):
+class Tensor(ArrayMethods, NumpyProtocols):
     """An array that remembers how it was made, so that gradients can flow back through it.
 
     data: an array (kept, not copied), or Python numbers and lists of them (which become float32).
@@ -71,10 +70,6 @@ class Tensor(ArrayMethods):
         return Size(self.data.size)
 
     @property
-    def nbytes(self) -> int:
-        return self.data.nbytes
-
-    @property
     def dtype(self) -> np.dtype:
         return self.data.dtype
 
@@ -83,61 +78,17 @@ class Tensor(ArrayMethods):
         """ "cpu" or "cuda"."""
         return device_of(self.data)
 
-    @property
-    def T(self) -> Tensor:
-        return ops.transpose(self)
-
     def __repr__(self) -> str:
         values = np.array2string(self.numpy(), separator=", ", prefix="Tensor(", threshold=60, precision=5)
         made = f", made by {self.node.name}" if self.node else ", requires_grad=True" if self.requires_grad else ""
         return f"Tensor({values}, shape={self.shape}, {self.dtype}{made})"
 
-    _repr_html_ = shown_by("tinygrad_llm.pictures.tensor")
-
     def __getattr__(self, name: str) -> NoReturn:
         raise no_attribute(name)
-
-    # --- its values ---------------------------------------------------------------------------------------
-
-    def item(self) -> Any:
-        """The one number in this tensor, as a Python number. On a GPU this waits for the result."""
-        return self.data.item()
-
-    def numpy(self) -> np.ndarray:
-        """The values as a NumPy array, without history. Shares memory on the CPU, so that of a result is read-only."""
-        return to_numpy(self.data)
-
-    def tolist(self) -> Any:
-        """The values as Python numbers in nested lists."""
-        return self.data.tolist()
 
     def to(self, device: str) -> Tensor:
         """The same values on `device` ("cpu" or "cuda"); the gradient comes back to where this tensor is."""
         return self if device == self.device else ops.to_device(self, device=device)
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return (self[i] for i in range(len(self)))
-
-    def __contains__(self, value: Any) -> bool:
-        return bool((self.data == raw(value)).any())
-
-    def __bool__(self) -> bool:
-        return bool(self.data)
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __index__(self) -> int:
-        return self.data.__index__()
-
-    def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec and self.size == 1 else format(str(self), spec)
 
     # --- gradients -----------------------------------------------------------------------------------------
 
@@ -232,17 +183,6 @@ class Tensor(ArrayMethods):
     def __add__(self, other: Any) -> Tensor:
         return ops.add(self, other)
 
-    def _in_place(self, other: Any) -> Any:
-        """`w -= x` would give the name w to a new tensor and leave a parameter w as it was: an error for those."""
-        if self.requires_grad and self.node is None:
-            raise InputError(
-                "+=, -=, *= and /= make a new tensor and leave a tensor that requires gradients as it was: write "
-                "w.data -= lr * w.grad.data, or use an optimizer such as tg.optim.SGD."
-            )
-        return NotImplemented  # and Python computes w = w - x
-
-    __iadd__ = __isub__ = __imul__ = __itruediv__ = _in_place
-
     def __radd__(self, other: Any) -> Tensor:
         return ops.add(other, self)
 
@@ -300,9 +240,6 @@ class Tensor(ArrayMethods):
     def __abs__(self) -> Tensor:
         return ops.abs(self)
 
-    def __round__(self, decimals: int = 0) -> Tensor:
-        return ops.round(self, decimals=decimals)
-
     # Comparisons give tensors of booleans, through which no gradient flows.
 
     def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]  # NumPy's meaning: element by element
@@ -325,27 +262,6 @@ class Tensor(ArrayMethods):
 
     def __getitem__(self, index: Any) -> Tensor:
         return ops.getitem(self, index=index)
-
-    def __setitem__(self, index: Any, value: Any) -> NoReturn:
-        raise TypeError(
-            "tensor[index] = value would change a value that gradients may need. Make a new tensor: "
-            "tensor = tensor.at(index).set(value); or, for a parameter outside a graph, write into tensor.data[index]."
-        )
-
-    # --- NumPy must not reach inside -----------------------------------------------------------------------
-
-    def __array_ufunc__(self, function: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        """`array * tensor` arrives here, because NumPy asks the array on the left first: so its operators pass."""
-        return called_on_tensor(function, method, inputs, options)
-
-    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> NoReturn:
-        raise numpy_refusal(function.__name__, options)
-
-    def __array__(self, *args: Any, **options: Any) -> NoReturn:
-        raise TypeError(
-            "this Tensor would have to become a NumPy array here, and lose its history. For plain values "
-            "say tensor.numpy(); to join tensors say tg.ops.stack(...) or tg.ops.concatenate(...)."
-        )
 
 
 def as_array(data: Any) -> Array:

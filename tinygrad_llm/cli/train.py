@@ -44,7 +44,8 @@ from tinygrad_llm.nn.describe import num_parameters
 from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.text.batches import ValidationWindows, validation_windows
 from tinygrad_llm.text.corpus import Corpus, Document, read_texts, shakespeare
-from tinygrad_llm.text.tokenizer import Tokenizer, split_at_names
+from tinygrad_llm.text.special_tokens import split_at_names
+from tinygrad_llm.text.tokenizer import Tokenizer
 from tinygrad_llm.training.evaluation import token_lengths
 from tinygrad_llm.training.events import Evaluated, Finished
 from tinygrad_llm.training.history import History

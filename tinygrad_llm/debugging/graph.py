@@ -20,7 +20,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tinygrad_llm.autograd.engine import backward_pass, topological_order
-from tinygrad_llm.autograd.primitive import Fused, Node
+from tinygrad_llm.autograd.fused import Fused
+from tinygrad_llm.autograd.primitive import Node
 from tinygrad_llm.autograd.tensor import Tensor, raw
 from tinygrad_llm.backend import array_module
 from tinygrad_llm.debugging.graph_boxes import Box, curve, legend

@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_llm.autograd.engine import backward_pass
+from tinygrad_llm.autograd.fused import Fused
 from tinygrad_llm.autograd.modes import Observer, observing
-from tinygrad_llm.autograd.primitive import Fused, Node
+from tinygrad_llm.autograd.primitive import Node
 from tinygrad_llm.autograd.tensor import Tensor, raw
 from tinygrad_llm.backend import to_numpy
 from tinygrad_llm.debugging.graph import Graph

@@ -13,8 +13,8 @@ A model is the same numbers under other names. Two formats name them, Hugging Fa
 Which family a model belongs to is seen from its config alone (`family_of`), so what was trained here has one as well.
 A Mistral without a sliding window computes what a Llama computes, and counts as one.
 
-Comes before: `nn.config`, `nn.transformer`, `weights`. Comes after: `config_json` and `gguf_config`, which translate
-the settings, and the readers and writers of whole models.
+Builds on: `nn.config`, `nn.transformer`, `weights`.
+Used by: `config_json` and `gguf_config`, which translate the settings, and the readers and writers of whole models.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from tinygrad_llm.nn.transformer import Transformer
 
 Format = Literal["hf", "gguf"]
 LAYER = "{layer}"  # in a name: the number of the layer
+LAYER_LIMIT = 1000  # far above any model; a damaged file must not make a table of a billion rows
 
 
 @dataclass(frozen=True)
@@ -256,7 +257,7 @@ def family_of(config: TransformerConfig) -> Family:
     nearest = min(found, key=lambda name: len(found[name]))
     if found[nearest]:
         raise InputError(
-            f"this model is of no family that other programs know. Nearest is {nearest}, and it has "
+            f"This model belongs to no family that other programs know. Nearest is {nearest}, and it has "
             f"{'; '.join(found[nearest])}. Train a model of the kind gpt2 or llama to export it."
         )
     return FAMILIES[nearest]

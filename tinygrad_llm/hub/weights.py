@@ -7,8 +7,9 @@ place in the array of the model before the next one is read: beside the model it
 Plain reads and no memory map, on purpose: when a mapped file is shortened by somebody else, the process dies without
 a word; here a read comes back short, and that is an error with a name.
 
-Comes before: `kernels.threads`, `errors`. Comes after: `gguf` and `safetensors`, which know where in a file each array
-stands, and `architectures`, which says to which parameter it belongs.
+Builds on: `kernels.threads`.
+Used by: `gguf` and `safetensors`, which know where in a file each array stands, and `architectures`, which says which
+parameter it is.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def read_numbers(path: Path, offset: int, encoding: Encoding, out: np.ndarray, n
                     numbers = encoding.decode(raw).reshape(-1)
                     total = float(numbers.sum(dtype=np.float32))
                 if not math.isfinite(total) and not np.isfinite(numbers).all():  # the sum alone may overflow
-                    raise InputError(f"{path}: {name} has values that are infinite or no numbers. Fetch it again.")
+                    raise InputError(f"{path}: {name} has values that are infinite or not numbers. Fetch it again.")
                 values[start * encoding.numbers : end * encoding.numbers] = numbers
 
     try:

@@ -21,8 +21,9 @@ from tinygrad_llm.autograd import Tensor, fused, ops, raw
 from tinygrad_llm.backend import Array, array_module
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.kernels import cpu
-from tinygrad_llm.nn.checks import as_classes, check_attention
+from tinygrad_llm.nn.attention_checks import check_attention
 from tinygrad_llm.nn.losses import mse_loss, nll_loss  # noqa: F401  (offered here, with the other formulas)
+from tinygrad_llm.nn.token_ids import as_classes
 from tinygrad_llm.other_names import of_module
 
 # What a model is written with and `autograd.ops` defines.

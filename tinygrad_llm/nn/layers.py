@@ -15,10 +15,10 @@ from tinygrad_llm.autograd import Tensor
 from tinygrad_llm.autograd.modes import mode
 from tinygrad_llm.backend import Array
 from tinygrad_llm.nn import functional as F
-from tinygrad_llm.nn.checks import as_rows
 from tinygrad_llm.nn.init import Initializer, Seed, lecun_normal, normal, ones, parameter, zeros
 from tinygrad_llm.nn.merged_linear import merged_weight
 from tinygrad_llm.nn.module import Module
+from tinygrad_llm.nn.token_ids import as_rows
 
 
 class Linear(Module):

@@ -9,7 +9,7 @@ from typing import Any
 
 from tinygrad_llm.autograd import Tensor, ops
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.nn.checks import as_integers
+from tinygrad_llm.nn.token_ids import as_classes
 
 
 def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Any:
@@ -24,7 +24,7 @@ def nll_loss(log_probabilities: Tensor, targets: Any, reduction: str = "mean") -
     log_probabilities: (..., V), targets: (...) integers, in an array, a Tensor or lists. reduction: "mean" over the
     targets that count, "sum", or "none" for one loss per token.
     """
-    targets = as_integers("targets", targets)
+    targets = as_classes(targets, log_probabilities)
     is_target = targets >= 0
     chosen = ops.take_along_axis(log_probabilities, (targets * is_target)[..., None])[..., 0]  # (...)
     return reduced(-chosen * is_target.astype(log_probabilities.dtype), is_target, reduction)

@@ -1,16 +1,16 @@
 """The gradient of every example's own loss, in one backward pass.
 
-`backward` gives the sum over the batch. Which example taught what (influence, clipping per example, gradient noise)
-needs the terms of that sum. Asking for them one by one costs as many passes as there are examples; but each op that
-meets a parameter has them in hand. A linear layer gets g (B, T, O) and has x (B, T, I), and sums over B and T to get
-its dW = Σ_bt g_bt x_btᵀ; leaving out the sum over b gives every example's dW_b (Goodfellow 2015, "Efficient
-per-example gradient computations"). So: walk back once, and where a parameter is met, take the rule below.
+`backward` gives the sum over the batch. Influence of examples, clipping per example and gradient noise need the terms
+of that sum. One backward pass per example gives them, at the cost of as many passes as there are examples; but each op
+that uses a parameter has them all. A linear layer gets g (B, T, O) and has x (B, T, I), and sums over B and T to get
+dW = Σ_bt g_bt x_btᵀ; without the sum over b it has every example's dW_b (Goodfellow 2015, "Efficient per-example
+gradient computations"). So there is one backward pass, in which the rules below take the place of the sums.
 
 What is computed from parameters alone (a slice of a position table, a transposed weight) belongs to no example; its
-op has many gradients to pull, one per example, and is asked for each. That is the only loop over examples, over ops
-that are small because no data goes through them.
+op has one gradient per example, and its rule runs once for each. That is the only loop over examples, over ops that
+are small because no data goes through them.
 
-Comes before: `functional`. Comes after: whoever wants to know which example did what.
+Builds on: `functional`, `autograd.engine`. Offered as `tg.nn.per_example_gradients`.
 """
 
 from __future__ import annotations

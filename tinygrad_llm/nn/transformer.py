@@ -20,7 +20,6 @@ from tinygrad_llm.errors import InputError
 from tinygrad_llm.nn import functional as F
 from tinygrad_llm.nn import init
 from tinygrad_llm.nn.attention_variants import soft_cap
-from tinygrad_llm.nn.checks import as_ids, as_targets
 from tinygrad_llm.nn.config import TransformerConfig
 from tinygrad_llm.nn.from_config import attention, matrix_init, mlp, norm, rotary_embedding, table_init
 from tinygrad_llm.nn.layers import Embedding, Linear
@@ -28,6 +27,7 @@ from tinygrad_llm.nn.module import Module
 from tinygrad_llm.nn.one_array import move_into_one_array
 from tinygrad_llm.nn.rotary import RotaryEmbedding
 from tinygrad_llm.nn.saved_model import read_model, write_model
+from tinygrad_llm.nn.token_ids import as_ids, as_targets
 
 if TYPE_CHECKING:
     from tinygrad_llm.nn.cache_protocol import KeyValueCache

@@ -4,13 +4,13 @@ Start with the 256 bytes as tokens. Count every pair of neighbours, make the mos
 everywhere, repeat. What was learned is the list of merges, in order. To spell a new word, apply the same merges to its
 bytes in the same order.
 
-In here a token is nothing but its bytes. That is enough, because training never makes the same bytes from two pairs. As
-long as both ends of a string are edges of tokens, what lies between is merged as if it stood alone; so at any moment it
-is cut in one way only, and once it is a token it is never cut again.
+In this file a token is its bytes, without an id. That is enough, because training never makes the same bytes from two
+pairs: as long as both ends of a string are edges of tokens, the string between is merged as if it stood alone. So it is
+always divided in one way only, and once it is a token it is never divided again.
 
 These are the definitions. `fast_bpe` gives the same answers with less work, and a test holds each pair equal.
 
-Used by: `fast_bpe`, `tokenizer` (which gives the tokens ids). Builds on: words, as `patterns` cuts them.
+Builds on: words, as `patterns` splits them. Used by: `fast_bpe`, `tokenizer` (which gives the tokens ids).
 Left out on purpose: a lower limit on counts, dropout of merges, parallel counting.
 
 Sources: Gage 1994, "A New Algorithm for Data Compression"; Sennrich, Haddow and Birch 2016, "Neural Machine
@@ -64,7 +64,7 @@ def train(words: Mapping[bytes, int], merges: int) -> list[Pair]:
     >>> train({b"hug": 10, b"pug": 5, b"hugs": 5}, 2)
     [(b'u', b'g'), (b'h', b'ug')]
 
-    Every pass goes over all words, which is good for a paragraph and hopeless for a book: see `fast_bpe.train`.
+    Every pass goes over all words, which is enough for a paragraph and too slow for a book: see `fast_bpe.train`.
     """
     spellings = {tuple(single_bytes(word)): times for word, times in words.items()}
     learned: list[Pair] = []
@@ -85,7 +85,7 @@ def train(words: Mapping[bytes, int], merges: int) -> list[Pair]:
 
 
 def merge_steps(spelling: Sequence[bytes], ranks: Mapping[Pair, int]) -> list[list[bytes]]:
-    """The story of one word: every spelling from the first to the last.
+    """Every spelling of one word on the way from the first to the last.
 
     `ranks` says how early each pair was learned. Each step merges the leftmost pair of least rank.
 

@@ -1,16 +1,16 @@
-"""From files to text: what is learned from, and what is kept back to measure with.
+"""From files to text: documents to learn from, and documents held out to measure with.
 
-The story starts here. Text comes from Shakespeare's plays (fetched by `hub/assets.py`) or from the user's own
-files; `tokenizer.py` turns it into token ids next, and `batches.py` cuts those into batches.
+Text comes from Shakespeare's plays (fetched by `hub/assets.py`) or from the user's own files. Then `tokenizer.py` turns
+it into token ids, and `batches.py` cuts those into batches.
 
 Validation text is text that training never sees: whole plays, whole files, or the end of a file. It is never
 a random choice of windows: those would share sentences, names and whole songs with their neighbours in the
 training text, and the measured loss would be too good.
 
-Left out on purpose: cleaning of web pages, near-duplicate removal, other encodings than UTF-8, and texts
-larger than memory. Line ends become "\\n", a leading byte order mark and blank lines at both ends of a file
-go, and a file that is word for word the same as an earlier one is read once; nothing else of the user's text
-is changed.
+Used by: the commands `train` and `tune`. Left out on purpose: cleaning of web pages, removal of near-duplicates, other
+encodings than UTF-8, and texts larger than memory. Line ends become "\\n", a leading byte order mark and blank lines at
+both ends of a file go, and a file that is word for word the same as an earlier one is read once; nothing else of the
+user's text is changed.
 """
 
 import hashlib

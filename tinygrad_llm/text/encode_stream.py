@@ -1,14 +1,14 @@
-"""Encoding a text of any length piece by piece: what comes out, joined, is what the whole text encodes to.
+"""Encoding a text of any length piece by piece: the ids, joined, are those of the whole text.
 
-The end of what has arrived is never certain: "the" may go on as "them", " \\n" is cut otherwise when another line end
-follows, half of "<|endoftext|>" may become all of it. So a little is held back until more has come:
+The ids at the end of what has arrived are not certain yet: "the" may go on as "them", " \\n" is split in another way
+when another line end follows, half of "<|endoftext|>" may become all of it. The end is held back until more arrives:
 
     what arrived   --names of special tokens-->  ordinary text  --normal form-->  --split patterns-->  pieces -> ids
     held back:     as much as the longest name      up to the last ASCII         the last pieces, and the
                                                     character                    white space before them
 
-For the patterns that are known here (`patterns.KNOWN`) it is known how far they look, and a test holds the two ways
-equal. With another pattern, or added tokens that are found after normalisation, all is held back until the end.
+How far the patterns in `patterns.KNOWN` look ahead is known, and a test holds the ids equal to those of the whole text.
+With another pattern, or with added tokens that are found after normalization, everything is held back until the end.
 
 Builds on: `tokenizer`. Used by: `Tokenizer.encode_array` and `Tokenizer.encode_iterable`.
 """

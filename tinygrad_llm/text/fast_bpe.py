@@ -1,10 +1,9 @@
 """Byte pair encoding as `bpe` defines it, with less work: for books, and for words of a million letters.
 
-Applying merges does not care where they came from or what a spelling starts from: SentencePiece-style tokenizers start
-from characters (`spelling`), and some of their files have no merges but an order of tokens, from which `implied_merges`
-makes them.
+Merges apply to any starting symbols: those of SentencePiece-style tokenizers are characters (`spelling`). Some of their
+files have no merges but an order of tokens, from which `implied_merges` makes them.
 
-Builds on: `bpe`, the definitions. Used by: `tokenizer`.
+Builds on: `bpe`, the definitions. Used by: `tokenizer`, `tokenizer_gguf`, `tokenizer_files`.
 """
 
 import heapq
@@ -48,9 +47,9 @@ class _Words:
                 self.holders[pair].add(index)
 
     def merge_everywhere(self, merged: Pair) -> set[Pair]:
-        """Merge one pair in every word that holds it, and return the pairs that this made."""
+        """Merge one pair in every word that holds it, and return the pairs that this creates."""
         token = merged[0] + merged[1]
-        born: set[Pair] = set()
+        new_pairs: set[Pair] = set()
         for index in self.holders.pop(merged):
             old, times = self.spellings[index], self.times[index]
             new = merge_pair(old, merged)
@@ -59,10 +58,10 @@ class _Words:
             for pair in pairwise(new):
                 self.counts[pair] += times
                 if token in pair:
-                    born.add(pair)
+                    new_pairs.add(pair)
                     self.holders[pair].add(index)
             self.spellings[index] = new
-        return born
+        return new_pairs
 
 
 def _pop_best(heap: list[tuple[int, str, Pair]], counts: Mapping[Pair, int]) -> Pair | None:

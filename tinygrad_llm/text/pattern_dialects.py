@@ -1,6 +1,6 @@
-r"""Split patterns in two dialects: Oniguruma's, which is that of `tokenizer.json`, and that of the package `regex`.
+r"""Split patterns in two dialects: Oniguruma's, which `tokenizer.json` uses, and that of the package `regex`.
 
-They look the same and mean the same, but for this:
+They look alike, with these differences:
 
 | | Oniguruma (Ruby's syntax) | `regex` |
 |---|---|---|
@@ -11,13 +11,17 @@ They look the same and mean the same, but for this:
 | `(?m:…)` | the dot also matches line ends | `^` and `$` are those of lines; the former is `(?s:…)` |
 | `\h`, `\H` | a hexadecimal digit, any other character | horizontal white space, any other character |
 | `[a-z&&[^b]]`, `[a[b]]` | sets in sets | the same behind `(?V1)` |
+| `(?i:\p{Lu})` | capital letters | letters of either case; so `(?-i:\p{Lu})`, and back `(?i:[\p{Lu}])` |
 
 Reading and writing translate, so that a file gives the same pieces in both places. What has no counterpart is refused.
 
-A pattern from a file is a stranger's program, too. `check_pattern` bounds its length, nesting and repetition before it
-is compiled.
+A pattern from a file may be hostile. `check_pattern` bounds its length, nesting and repetition before it is compiled;
+`patterns.Splitter` bounds its time.
 
-Used by: `tokenizer_json` (both directions).
+Left out on purpose, and refused: an intersection of sets inside `(?i:…)`, where the two treat the case of letters
+differently.
+
+Used by: `tokenizer_json` (both directions), `patterns` (the bounds).
 Source: the documentation of Oniguruma 6.9 (doc/RE) and of `regex`.
 """
 
@@ -108,6 +112,37 @@ def has_nested_sets(text: str) -> bool:
     return "[" in inside or "&&" in inside
 
 
+CASED = re.compile(r"\\[pP]\{\^?(?:Lu|Ll|Lt|LC)\}")
+
+
+def ignores_case(parts: list[Part]) -> bool:
+    """Whether the pattern has a group in which case does not matter."""
+    return any("i" in flags_of(part.text).partition("-")[0] for part in parts)
+
+
+def check_intersections(parts: list[Part]) -> None:
+    """Raise InputError for an intersection of sets where the case of letters does not matter."""
+    ignored = [False]  # in each of the groups that are open
+    for kind, text in parts:
+        on, _, off = flags_of(text).partition("-")
+        now = ("i" in on) or (ignored[-1] and "i" not in off)
+        if kind == "open":
+            ignored.append(now)
+        elif kind == "close" and len(ignored) > 1:
+            ignored.pop()
+        elif text.startswith("(?"):  # (?i): for the rest of the group
+            ignored[-1] = now
+        elif text[0] == "[" and "&&" in text and ignored[-1]:
+            raise InputError(f"the split pattern uses {text} where the case of letters does not matter (?i)")
+
+
+def with_plain_signs(part: Part) -> Part:
+    r"""A set in which "||", "~~" and "--" are no operations: behind (?V1) they are, in Oniguruma only "&&" is."""
+    if part.kind != "atom" or part.text[0] != "[":
+        return part
+    return Part("atom", re.sub(r"\\.|([|~-])(?=\1)", lambda found: ("\\" if found[1] else "") + found[0], part.text))
+
+
 # -- translating -----------------------------------------------------------------------------------------------------
 
 
@@ -119,8 +154,14 @@ def from_oniguruma(pattern: str) -> str:
     """
     check_pattern(pattern)
     parts = parts_of(pattern)
-    nested = any(part.kind == "atom" and part.text[0] == "[" and has_nested_sets(part.text) for part in parts)
-    return ("(?V1)" if nested else "") + translated(parts, atom_from_oniguruma, repeated_from_oniguruma)
+    if ignores_case(parts):
+        check_intersections(parts)
+        parts = [Part("atom", f"(?-i:{part.text})") if CASED.fullmatch(part.text) else part for part in parts]
+    if not any(part.kind == "atom" and part.text[0] == "[" and has_nested_sets(part.text) for part in parts):
+        return translated(parts, atom_from_oniguruma, repeated_from_oniguruma)
+    return "(?V1)" + translated(
+        [with_plain_signs(part) for part in parts], atom_from_oniguruma, repeated_from_oniguruma
+    )
 
 
 def to_oniguruma(pattern: str) -> str:
@@ -131,7 +172,10 @@ def to_oniguruma(pattern: str) -> str:
     """
     if pattern.startswith("(?V1)"):
         pattern = pattern.removeprefix("(?V1)")
-    return translated(parts_of(pattern.replace("(?m:$)", LINE_END)), atom_to_oniguruma, repeated_to_oniguruma)
+    parts = parts_of(pattern.replace("(?m:$)", LINE_END))
+    if ignores_case(parts):
+        parts = [Part("atom", f"[{part.text}]") if CASED.fullmatch(part.text) else part for part in parts]
+    return translated(parts, atom_to_oniguruma, repeated_to_oniguruma)
 
 
 def translated(parts: list[Part], atom: Callable[[str], str], repeated: Callable[[str, list[str]], str]) -> str:

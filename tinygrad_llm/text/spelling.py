@@ -1,4 +1,4 @@
-"""From text to what merges start from: the two ways in which byte pair encoding begins.
+"""From text to the symbols that merges start from: the two ways in which byte pair encoding begins.
 
     byte-level:            text --normal form, split patterns--> pieces --UTF-8--> bytes
     SentencePiece-style:   text --a space in front-------------> pieces -----------> characters
@@ -12,8 +12,8 @@ is its text, with spaces. A "▁" in a text counts as a space, as it does in Sen
 it. Since the whole text is one piece, a page would be merged as one word; so pieces end where no token can cross
 (`SentencePieceSpelling`), which changes no id and lets pieces be remembered.
 
-Builds on: `patterns.py` cuts, `tokenizer_config.py` says which way it is. Used by: `tokenizer.py` merges.
-Left out on purpose: SentencePiece's own normalisation (its files of large language models have none).
+Builds on: `patterns.py` (splitting), `tokenizer_config.py` (which of the two ways). Used by: `tokenizer.py`.
+Left out on purpose: SentencePiece's own normalization (the files of large language models have none).
 """
 
 import re

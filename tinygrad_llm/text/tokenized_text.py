@@ -1,6 +1,6 @@
-"""The tokens of a text, to look at.
+"""The tokens of a text, as `Tokenizer.tokens` returns them.
 
-Used by: `Tokenizer.tokens`.
+Used by: `tokenizer`; drawn by `pictures.tokens`.
 """
 
 from collections.abc import Iterable, Sequence

@@ -2,27 +2,24 @@
 
     text --split--> pieces --UTF-8--> bytes --merges--> tokens --vocabulary--> ids
 
-The ids of a tokenizer trained here are in the natural order: the 256 bytes first, the id being the byte's
-value; then the merges in the order in which they were learned; then the special tokens. So a byte needs no
-table, the id of a merge minus 256 is its rank, and a smaller vocabulary is the beginning of a larger one. A
-tokenizer that was loaded keeps the ids of its file. It may also cut and spell in another way (`spelling.py`).
+The ids of a tokenizer trained here are ordered: first the 256 bytes, whose ids are their values; then the merges in the
+order in which they were learned; then the special tokens. So a byte needs no table, the id of a merge minus 256 is its
+rank, and a smaller vocabulary is the beginning of a larger one. A tokenizer that was loaded keeps the ids of its file.
+It may also split and spell in another way (`spelling.py`).
 
-Text never becomes a special token by accident: "<|endoftext|>" in what a user wrote is thirteen ordinary
-characters, unless the caller allows it by name. Added tokens that are not special ("<think>" of Qwen 3) are found
+Text never becomes a special token by accident: "<|endoftext|>" in the text of a user is thirteen ordinary characters,
+unless the caller allows it by name. Added tokens that are not special ("<think>" of Qwen 3) are found
 in any text.
 
-Builds on: `bpe.py` learns and applies the merges, `tokenizer_json.py` is the file. Used by:
-`streaming.py` decodes id by id, `chat.py` encodes conversations, `corpus.py` and `batches.py` turn ids into
-training data.
+Builds on: `bpe` and `fast_bpe` (merges), `spelling`, `tokenizer_json` and `tokenizer_files` (files). Used by:
+`streaming`, `chat`, the commands, and every model of others in `hub`.
 
-Left out on purpose: padding, truncation, putting `begin_of_text` in front. Who builds a batch or a prompt does
-that.
+Left out on purpose: padding, truncation, and putting `begin_of_text` in front: that is for the code that builds a batch
+or a prompt.
 """
 
-import re
-from collections import Counter
+import codecs
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,13 +30,15 @@ from tinygrad_llm.files import atomic_write_bytes, read_text
 from tinygrad_llm.other_names import SaysOtherNames
 from tinygrad_llm.text import bpe, fast_bpe, tokenizer_files, tokenizer_json
 from tinygrad_llm.text.encode_stream import AT_LEAST, EncodeStream
-from tinygrad_llm.text.patterns import KNOWN, Splitter, named_pattern
+from tinygrad_llm.text.patterns import KNOWN, named_pattern
+from tinygrad_llm.text.special_tokens import check_is_text, split_at_names
 from tinygrad_llm.text.spelling import SPACE_SIGN, ByteLevelSpelling, SentencePieceSpelling, Spelling
 from tinygrad_llm.text.tokenized_text import TokenizedText
 from tinygrad_llm.text.tokenizer_config import END_OF_TEXT, TokenizerConfig
+from tinygrad_llm.text.tokenizer_json_writer import to_json
+from tinygrad_llm.text.tokenizer_training import trained_config
 
-BYTES = 256
-BLOCK = 1 << 16  # characters of a long text that are encoded, or checked, at a time
+BLOCK = 1 << 16  # characters of a long text that are encoded at a time
 # Where a file does not say which token it is: the usual names, the most usual first.
 END_OF_TEXT_NAMES = (END_OF_TEXT, "<|end_of_text|>", "<eos>", "</s>", "<|im_end|>")
 END_OF_TURN_NAMES = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>")
@@ -92,38 +91,7 @@ class Tokenizer(SaysOtherNames):
         than the text supports; and when a special token is empty, given twice, an ordinary token as well, or has the
         id of one.
         """
-        if isinstance(special_tokens, str):
-            raise InputError(f"special_tokens={special_tokens!r} must be a list of names: [{special_tokens!r}].")
-        if vocab_size < BYTES:
-            raise InputError(f"vocab_size={vocab_size} is below the {BYTES} bytes. Ask for {BYTES} or more.")
-        if vocab_size == BYTES:
-            special_tokens = ()
-        merges = vocab_size - BYTES - len(special_tokens)
-        if merges < 0:
-            raise InputError(
-                f"vocab_size={vocab_size} leaves no room for {len(special_tokens)} special tokens beside the "
-                f"{BYTES} bytes. Ask for {BYTES + len(special_tokens)} or more, or for {BYTES}: bytes alone."
-            )
-        expression = named_pattern(pattern)
-        words = _count_words([text] if isinstance(text, str) else text, Splitter([expression]), special_tokens)
-        learned = fast_bpe.train(words, merges)
-        if len(learned) < merges and not at_most:
-            raise InputError(
-                f"vocab_size={vocab_size} is more than the text supports, which is "
-                f"{vocab_size - merges + len(learned)}: with {len(learned)} merges every word is one token. "
-                f"Ask for that or less, or give more text."
-            )
-        tokens = [bytes([byte]) for byte in range(BYTES)] + [left + right for left, right in learned]
-        ids = _special_ids(special_tokens, len(tokens))
-        _check_special_tokens(list(special_tokens), tokens)
-        return cls(
-            TokenizerConfig(
-                tokens={token: i for i, token in enumerate(tokens)},
-                merges=tuple(learned),
-                patterns=(expression,),
-                special_tokens=ids,
-            )
-        )
+        return cls(trained_config(text, vocab_size, pattern, special_tokens, at_most))
 
     @classmethod
     def load(
@@ -156,7 +124,7 @@ class Tokenizer(SaysOtherNames):
         special tokens in any text, as `encode(text, allowed_special="all")` does here, and it puts
         `begin_of_text` in front unless told not to.
         """
-        atomic_write_bytes(path, tokenizer_json.to_json(self.config).encode())
+        atomic_write_bytes(path, to_json(self.config).encode())
 
     def with_added_tokens(self, decoder: Any) -> "Tokenizer":
         """The tokenizer with the added tokens that a tokenizer_config.json names and tokenizer.json does not.
@@ -235,7 +203,7 @@ class Tokenizer(SaysOtherNames):
         `allowed_special` names the special tokens that the text may contain, or is "all"; any other is spelled like
         ordinary text. `disallowed_special` names those that are an error instead, or is "all".
 
-        Raises InputError for a special token that is not allowed in the text, a name that is no special token, and a
+        Raises InputError for a special token that is not allowed in the text, a name that is not a special token, and a
         lone surrogate: half of a character, which is not text and has no UTF-8.
         """
         return self.encode_array(text, allowed_special, disallowed_special).tolist()
@@ -250,7 +218,7 @@ class Tokenizer(SaysOtherNames):
 
         For texts that do not fit into memory, see `encode_iterable`.
         """
-        _check_is_text(text)
+        check_is_text(text)
         names = self._names(self._allowed(allowed_special, disallowed_special, text))
         if len(text) <= BLOCK or not self.can_stream:
             return self.encode_whole(text, names)
@@ -283,7 +251,7 @@ class Tokenizer(SaysOtherNames):
         """
         stream = EncodeStream(self, self._names(self._allowed(allowed_special)))
         for text in texts:
-            _check_is_text(text)
+            check_is_text(text)
             for start in range(0, len(text), AT_LEAST):
                 yield from stream.push(text[start : start + AT_LEAST]).tolist()
         yield from stream.finish().tolist()
@@ -296,7 +264,7 @@ class Tokenizer(SaysOtherNames):
         """
         for part in parts:
             if isinstance(part, str):
-                _check_is_text(part)
+                check_is_text(part)
             elif not isinstance(part, int) or part not in self._token_of:
                 raise InputError(f"parts holds {part!r}, which is neither text nor the id of a token.")
         ids = [
@@ -325,7 +293,7 @@ class Tokenizer(SaysOtherNames):
 
         Raises InputError when `word` is cut into several pieces, which are merged apart.
         """
-        _check_is_text(word)
+        check_is_text(word)
         text = self.spelling.normalized(word)
         pieces = self.spelling.pieces(self.spelling.prefix(text, at_start=True) + text)
         if len(pieces) != 1:
@@ -434,20 +402,23 @@ class Tokenizer(SaysOtherNames):
         >>> Tokenizer.train("", vocab_size=256).decode_with_offsets(list("né!".encode()))
         ('né!', [0, 1, 1, 2])
         """
-        text, offsets, characters = self.decode(ids), [], 0
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
         taken = len(self._bytes_of(ids)) - len(self.decode_bytes(ids))  # a space that decoding takes away
+        offsets, characters = [], 0
         for n, i in enumerate(_id_list(ids)):
             token = self._token_of[i][taken if n == 0 else 0 :]
-            offsets.append(max(0, characters - (0x80 <= token[0] < 0xC0)) if token else characters)
-            characters += sum(not 0x80 <= byte < 0xC0 for byte in token)
-        return text, offsets
+            first = len(decoder.decode(token[:1]))  # it may complete, or replace, a character that has begun before
+            waits = bool(decoder.getstate()[0])
+            offsets.append(characters + max(0, first - (not waits)))
+            characters += first + len(decoder.decode(token[1:]))
+        return self.decode(ids), offsets
 
     def _bytes_of(self, ids: Sequence[int] | np.ndarray) -> bytes:
         try:
             return b"".join([self._token_of[i] for i in _id_list(ids)])
         except KeyError as error:
             raise InputError(
-                f"ids holds {error.args[0]}, which is no token: ids are 0 to {self.vocab_size - 1}."
+                f"ids holds {error.args[0]}, which is not a token: ids are 0 to {self.vocab_size - 1}."
             ) from error
 
 
@@ -480,70 +451,6 @@ def _tokens_by_id(config: TokenizerConfig) -> dict[int, bytes]:
         # In the names of a SentencePiece-style file, as in its tokens, "▁" is a space.
         token_of[i] = (name if config.byte_tokens is None else name.replace(SPACE_SIGN, " ")).encode()
     return token_of
-
-
-def split_at_names(text: str, names: Iterable[str]) -> list[str]:
-    """What is between the names, and the names, in turn. Of two names that begin at one place, the longer is found."""
-    return _finder(frozenset(names)).split(text) if names else [text]
-
-
-@lru_cache(maxsize=64)
-def _finder(names: frozenset[str]) -> re.Pattern[str]:
-    return re.compile("(" + "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)) + ")")
-
-
-def _count_words(texts: Iterable[str], split: Splitter, special_tokens: Collection[str]) -> dict[bytes, int]:
-    """How often each word occurs. The special tokens are not words, and none is counted across one."""
-    counts: Counter[str] = Counter()
-    for text in texts:
-        _check_is_text(text)
-        for part in split_at_names(text, special_tokens)[::2]:
-            counts.update(split(part))
-    return {word.encode(): times for word, times in counts.items()}
-
-
-def _check_is_text(text: str) -> None:
-    if not isinstance(text, str):
-        raise InputError(f"text must be a str, and is {type(text).__name__}. For bytes there is encode_bytes.")
-    for start in range(0, 0 if text.isascii() else len(text), BLOCK):
-        try:
-            text[start : start + BLOCK].encode()
-        except UnicodeEncodeError as error:
-            place = start + error.start
-            raise InputError(
-                f"text holds the lone surrogate U+{ord(text[place]):04X} at position {place}, "
-                f'half of a character. Replace it, for example with text.encode("utf-8", "replace").decode().'
-            ) from error
-
-
-def _special_ids(names: Sequence[str] | Mapping[str, int], first: int) -> dict[str, int]:
-    """The id of each special token: the chosen one, or the next after the ordinary tokens, which end before `first`."""
-    if not isinstance(names, Mapping):
-        return {name: i for i, name in enumerate(names, start=first)}
-    for name, i in names.items():
-        if type(i) is not int or not first <= i < 2**31:
-            raise InputError(
-                f"special_tokens gives {name!r} the id {i!r}; ids from {first} on are free, those below are taken."
-            )
-    if len(set(names.values())) < len(names):
-        raise InputError(f"special_tokens={dict(names)} gives one id to two of them.")
-    return dict(names)
-
-
-def _check_special_tokens(names: Sequence[str], tokens: Collection[bytes]) -> None:
-    # In the file both kinds are in one dictionary: special tokens by name, others in GPT-2's alphabet.
-    ordinary = {tokenizer_json.visible(token) for token in tokens}
-    for name in names:
-        _check_is_text(name)
-        if not name:
-            raise InputError("special_tokens holds an empty string. Give each special token a name.")
-        if name in ordinary:
-            raise InputError(
-                f"special_tokens holds {name!r}, which is an ordinary token as well. Choose a name that no "
-                f"text has, such as <|{name}|>."
-            )
-    if len(set(names)) < len(names):
-        raise InputError(f"special_tokens={list(names)} holds a name twice.")
 
 
 def _id_list(ids: Sequence[int] | np.ndarray) -> list[int]:

@@ -1,12 +1,12 @@
-"""What a tokenizer is: everything that decides which ids a text becomes, as plain data.
+"""The configuration of a tokenizer: everything that decides which ids a text becomes, as plain data.
 
 Two kinds of byte pair encoding are told apart by one field. *Byte-level* (GPT-2, Llama 3, Qwen, and what is trained
 here) has `byte_tokens=None`: split patterns cut the text, and merges start from its bytes. *SentencePiece-style* (Llama
 2, Mistral, Gemma) has no patterns: merges start from characters, and a character that the vocabulary lacks becomes the
-`byte_tokens` of its UTF-8. `spelling.py` says the rest.
+`byte_tokens` of its UTF-8. See `spelling.py`.
 
-Builds on: `bpe.py`, whose merges it keeps. Used by: `tokenizer_json.py` and `tokenizer_gguf.py` read it from
-files, `tokenizer.py` does what it says.
+Builds on: `bpe.py` (its merges). Used by: `tokenizer.py`, and `tokenizer_json.py`, `tokenizer_files.py` and
+`tokenizer_gguf.py`, which read it from files.
 """
 
 from collections.abc import Mapping

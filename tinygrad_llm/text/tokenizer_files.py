@@ -1,12 +1,12 @@
-"""Two older forms of files in which byte-level tokenizers are passed on: GPT-2's pair of files, and tiktoken's ranks.
+"""Two other file formats of byte-level tokenizers: GPT-2's pair of files, and tiktoken's ranks.
 
     vocab.json + merges.txt   {"Ġthe": 262, …} and one merge a line, in GPT-2's alphabet; the split pattern is GPT-2's
     NAME.tiktoken             one token a line: its bytes in base64, its rank, which is its id
 
-Neither says everything. A `.tiktoken` file has no special tokens and no pattern; where its name is one that OpenAI gave
-(cl100k_base, …), they are known here, else the caller says them.
+A `.tiktoken` file has no special tokens and no pattern. For the names that OpenAI gave (cl100k_base, …) they are in
+`KNOWN_RANKS`; for other names the caller gives them.
 
-Builds on: `tokenizer_json` (the alphabet), `fast_bpe` (merges implied by an order). Used by: `Tokenizer.load`.
+Builds on: `token_alphabets`, `fast_bpe` (merges implied by an order). Used by: `Tokenizer.load`.
 Source: Radford et al. 2019, src/encoder.py; tiktoken's `load.py` and `tiktoken_ext/openai_public.py` for names and ids.
 """
 
@@ -21,10 +21,12 @@ from tinygrad_llm.errors import InputError
 from tinygrad_llm.files import read_text
 from tinygrad_llm.text.fast_bpe import implied_merges
 from tinygrad_llm.text.patterns import CL100K, GPT2, GPT4O
+from tinygrad_llm.text.token_alphabets import from_visible
 from tinygrad_llm.text.tokenizer_config import END_OF_TEXT, TokenizerConfig, check_config
-from tinygrad_llm.text.tokenizer_json import from_visible, parsed_object, tokens_and_merges
+from tinygrad_llm.text.tokenizer_json import parsed_object, tokens_and_merges
 
 PIECES = {"<|fim_prefix|>": 100258, "<|fim_middle|>": 100259, "<|fim_suffix|>": 100260, "<|endofprompt|>": 100276}
+LONGEST_TOKEN = 1_000  # bytes; those of real files stay below 130, and the merges of a token take time in its square
 # Name of the file -> (pattern, special tokens).
 KNOWN_RANKS: dict[str, tuple[str, dict[str, int]]] = {
     "gpt2": (GPT2, {END_OF_TEXT: 50256}),
@@ -57,7 +59,7 @@ def from_gpt2_files(vocabulary: Path, merges: Path) -> TokenizerConfig:
         parts = tokens_and_merges(ids, pairs, special, {}, from_visible)
         return check_config(TokenizerConfig(**parts, patterns=(GPT2,), special_tokens=special))
     except InputError as error:
-        raise InputError(f"{vocabulary} and {merges} are no tokenizer that can be used here: {error}.") from error
+        raise InputError(f"{vocabulary} and {merges} cannot be used as a tokenizer here: {error}.") from error
 
 
 def from_tiktoken(path: Path, pattern: str | None, special_tokens: Mapping[str, int] | None) -> TokenizerConfig:
@@ -71,7 +73,7 @@ def from_tiktoken(path: Path, pattern: str | None, special_tokens: Mapping[str, 
     known = KNOWN_RANKS.get(path.stem)
     if pattern is None and known is None:
         raise InputError(
-            f"{path} does not say how text is split before it is merged. Say it: "
+            f"{path} does not say how text is split before it is merged. Write: "
             f"Tokenizer.load({str(path)!r}, pattern='gpt4', special_tokens={{{END_OF_TEXT!r}: …}})."
         )
     if known is not None:
@@ -81,10 +83,13 @@ def from_tiktoken(path: Path, pattern: str | None, special_tokens: Mapping[str, 
         if not line.strip():
             continue
         try:
-            token, rank = line.split()
-            ranks[base64.b64decode(token, validate=True)] = int(rank)
+            encoded, rank = line.split()
+            token = base64.b64decode(encoded, validate=True)
+            ranks[token] = int(rank)
         except (ValueError, binascii.Error) as error:
             raise InputError(f"{path} is damaged: line {number} is {line[:40]!r}, not a token and its rank.") from error
+        if len(token) > LONGEST_TOKEN:
+            raise InputError(f"{path} is damaged: the token in line {number} has {len(token):,} bytes.")
     ordered = sorted(ranks, key=ranks.__getitem__)
     assert pattern is not None
     try:
@@ -98,4 +103,4 @@ def from_tiktoken(path: Path, pattern: str | None, special_tokens: Mapping[str, 
             )
         )
     except InputError as error:
-        raise InputError(f"{path} is no tokenizer that can be used here: {error}.") from error
+        raise InputError(f"{path} cannot be used as a tokenizer here: {error}.") from error

@@ -1,9 +1,9 @@
-"""Before it starts: what a training run will need, and whether this machine has it.
+"""What a training run will need, and whether this machine has it, before it starts.
 
 Everything here is counted from the config, without building the model, except two measurements: how much memory is
 free, and how fast this machine multiplies matrices and goes over memory (half a second).
 
-Builds on: `nn.config`, `settings`. Used by: the command line, which shows the plan and stops if it cannot work.
+Builds on: `nn.describe`, `settings`. Used by: the command line, which shows the plan and stops if it cannot work.
 """
 
 from __future__ import annotations

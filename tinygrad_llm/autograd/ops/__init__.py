@@ -21,6 +21,7 @@ The examples in the docstrings run as tests. They assume
 """
 
 from tinygrad_llm.autograd import torch_names
+from tinygrad_llm.autograd.fused import alias
 from tinygrad_llm.autograd.op_table import ops as table
 from tinygrad_llm.autograd.ops.activations import gelu, gelu_tanh, log_softmax, relu, sigmoid, silu, softmax, softplus
 from tinygrad_llm.autograd.ops.basic import (
@@ -48,7 +49,6 @@ from tinygrad_llm.autograd.ops.basic import (
 )
 from tinygrad_llm.autograd.ops.basic import max_ as max
 from tinygrad_llm.autograd.ops.basic import sum_ as sum
-from tinygrad_llm.autograd.ops.device import to_device
 from tinygrad_llm.autograd.ops.elementwise import abs_ as abs
 from tinygrad_llm.autograd.ops.elementwise import (
     clip,
@@ -110,6 +110,7 @@ from tinygrad_llm.autograd.ops.shape import (
 )
 from tinygrad_llm.autograd.ops.sorting import argmax, argmin, argsort, sort, topk
 from tinygrad_llm.autograd.ops.special import erf
+from tinygrad_llm.autograd.ops.transfer import to_device
 from tinygrad_llm.autograd.ops.trigonometric import (
     arccos,
     arccosh,
@@ -125,7 +126,6 @@ from tinygrad_llm.autograd.ops.trigonometric import (
     sinh,
     tan,
 )
-from tinygrad_llm.autograd.primitive import alias
 
 concat = concatenate  # NumPy 2 has both names
 table.__dict__.update({name: op for name, op in globals().items() if callable(op)})  # what Tensor's operators call

@@ -7,10 +7,11 @@ A fused op has a fast pair in `kernels` beside its formula; `plain()` switches i
 
 import math
 
+from tinygrad_llm.autograd.fused import fused
 from tinygrad_llm.autograd.ops.basic import exp, logsumexp, swapaxes, tanh, where
 from tinygrad_llm.autograd.ops.composite import composite
 from tinygrad_llm.autograd.ops.special import erf
-from tinygrad_llm.autograd.primitive import fused, primitive
+from tinygrad_llm.autograd.primitive import primitive
 from tinygrad_llm.backend import array_module
 from tinygrad_llm.kernels import cpu
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.autograd.primitive import Fused, Node, Primitive
+from tinygrad_llm.autograd.fused import Fused
+from tinygrad_llm.autograd.primitive import Node, Primitive
 from tinygrad_llm.autograd.tensor import Tensor, is_tracked, raw
 from tinygrad_llm.backend import array_module
 from tinygrad_llm.debugging.gradcheck.differences import host

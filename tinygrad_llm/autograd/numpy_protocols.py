@@ -1,11 +1,11 @@
-"""NumPy functions that are called on a Tensor: its operators go on, everything else is an error that says what to do.
+"""What NumPy does when it meets a Tensor: its operators go on, everything else is an error that says what to do.
 
 Used by: `tensor`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 from tinygrad_llm.autograd.array_methods import ArrayMethods
 from tinygrad_llm.autograd.op_table import ops
@@ -18,14 +18,28 @@ OPERATORS = {
 OUR_NAMES = {"absolute": "abs", "amax": "max", "amin": "min"}  # where NumPy's name of a function is not ours
 
 
-def called_on_tensor(function: Any, method: str, inputs: tuple, options: dict[str, Any]) -> Any:
-    """What a ufunc with a Tensor among its inputs gives: the op, if it came from an operator; else TypeError."""
-    if method == "__call__" and function.__name__ in OPERATORS and not options:
-        return getattr(ops, function.__name__)(*inputs)
-    raise numpy_refusal(function.__name__, options)
+class NumpyProtocols:
+    """Mixin for `Tensor`: the methods that NumPy calls."""
+
+    __slots__ = ()
+
+    def __array_ufunc__(self, function: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """`array * tensor` arrives here, because NumPy asks the array on the left first."""
+        if method == "__call__" and function.__name__ in OPERATORS and not options:
+            return getattr(ops, function.__name__)(*inputs)
+        raise refusal(function.__name__, options)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> NoReturn:
+        raise refusal(function.__name__, options)
+
+    def __array__(self, *args: Any, **options: Any) -> NoReturn:
+        raise TypeError(
+            "this Tensor would have to become a NumPy array here, and lose its history. For plain values "
+            "say tensor.numpy(); to join tensors say tg.ops.stack(...) or tg.ops.concatenate(...)."
+        )
 
 
-def numpy_refusal(name: str, options: dict[str, Any]) -> TypeError:
+def refusal(name: str, options: dict[str, Any]) -> TypeError:
     """The error for a NumPy function that was called on a Tensor."""
     ours = OUR_NAMES.get(name, name)
     if options.get("out") is not None:
