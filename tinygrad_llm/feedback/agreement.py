@@ -5,7 +5,7 @@ labellers said the same, p_e the share that chance would give, had each kept onl
 the same, 0 is no better than chance. A bias is a share that should be one half: of the left reply among the chosen,
 of the longer one among the chosen.
 
-Used by: `tinygrad-llm feedback report`, `pictures.agreement`.
+Builds on: `judgements`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ correction: the reply that the labeller would have wanted. The methods of this f
 
 The file only ever grows at its end, and each line is on the disk before the next question is asked.
 
-Used by: `collecting` (writes), `judgement_files` (reads, also the files of others), `agreement` (reports), the methods.
+Used by: `judgement_files` (reads, also the files of others), `agreement` (reports), `simulated`.
 """
 
 from __future__ import annotations

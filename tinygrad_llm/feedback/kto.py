@@ -4,7 +4,7 @@ Each reply has an implicit reward, β log π/π_ref, as in DPO. It is judged aga
 the policy has moved on the whole; gains and losses count by a value function that flattens out on both sides, as those
 of people do (Kahneman & Tversky's prospect theory, hence the name).
 
-Builds on: `log_probabilities`. Used by: `tune --method kto`, for judgements with a flag.
+Builds on: `log_probabilities`, and judgements as `judgements.flags` gives them.
 """
 
 from __future__ import annotations

@@ -5,8 +5,7 @@ policy has moved from the reference (`rewards_with_kl`); a value head, which gue
 rewards into advantages, "better than expected" (`gae`); then a few steps of gradient descent on the same replies, with
 a loss that stops pushing a token once its probability has changed by a factor of 1 ± ε (`policy_loss`).
 
-Everything is a function of arrays (N, T), one row per reply, with a mask that is True for the reply's tokens. The loop
-itself stands in `rollout_trainer`.
+Everything is a function of arrays (N, T), one row per reply, with a mask that is True for the reply's tokens.
 
 Builds on: `masks`, `log_probabilities`, `reward_model`. Used by: `grpo`, which keeps the loss and drops the value head.
 """

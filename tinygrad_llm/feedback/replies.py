@@ -10,7 +10,7 @@ way the end belongs to the reply: a model that never learns to choose it never l
 
 Padding stands behind, where a causal model cannot see it, so nothing else is needed to hide it.
 
-Used by: `rollouts` (writes replies), `preference_tuning` and `supervised` (read them).
+Used by: `rollouts` (writes replies), `reward_model` (reads them).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 They are drawn at temperature 1 with nothing cut off, unless told otherwise: the methods that learn from them assume
 that every token was drawn from the policy's own distribution.
 
-Builds on: `replies`, `generation`. Used by: `rollout_tuning` (PPO, GRPO, RLOO), `collecting`, evaluation.
+Builds on: `replies`, `generation`. Used by: whoever learns from replies that the policy draws itself (`ppo`, `grpo`).
 """
 
 from __future__ import annotations

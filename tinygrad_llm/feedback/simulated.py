@@ -4,7 +4,7 @@ So everything here can be run, measured and tested without people, and against a
 give: whether the policy really became better, or only learned what fools the reward model, can be seen. Its judgements
 carry its name, "simulated …", wherever they go.
 
-Used by: `tinygrad-llm feedback collect --simulate`, the tutorials, the tests.
+Builds on: `judgements`.
 """
 
 from __future__ import annotations
