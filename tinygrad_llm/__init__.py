@@ -46,6 +46,7 @@ Models and text
     load                a model by name, folder or file, with its tokenizer; export: write it for others
     LanguageModel       a network and its tokenizer: generate, next_token, perplexity, alternatives
     ChatSession         a conversation with a model
+    feedback            people's judgements, and the formulas that learn from them: DPO, reward models, PPO, GRPO
     generation          samplers, key-value cache, beams, constraints, speculative decoding
     hub                 files of others: GGUF, safetensors, Hugging Face's layout
     describe_mapping    how the arrays of a file become the weights of a model
@@ -65,7 +66,7 @@ from tinygrad_llm.version import __version__
 # What is offered, by the module that it comes from; "" stands for whole modules. A name is imported at its first use,
 # so that `import tinygrad_llm` is quick. Editors and type checkers read the same list in `__init__.pyi`.
 _NAMES = {
-    "": "generation hub nn optim training",
+    "": "feedback generation hub nn optim training",
     "autograd": "ops",
     "autograd.creation": "arange eye full full_like linspace ones ones_like rand randint randn tensor zeros zeros_like",
     "autograd.functional": "grad gradients hessian hvp jacobian jvp value_and_grad vjp",

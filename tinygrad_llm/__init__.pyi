@@ -1,5 +1,6 @@
 # What `tinygrad_llm` offers, for editors and type checkers; a test holds it equal to the table in `__init__.py`.
 
+from tinygrad_llm import feedback as feedback
 from tinygrad_llm import generation as generation
 from tinygrad_llm import hub as hub
 from tinygrad_llm import nn as nn
