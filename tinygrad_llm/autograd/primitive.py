@@ -137,7 +137,7 @@ class Fused:
             return self.definition(*inputs, **options)
         inputs, arrays, has_tensor = unpacked(inputs)
         pair = self.fast_pair(arrays[0])
-        if pair is None:
+        if pair is None or not pair.accepts(*arrays, **options):
             return self.definition(*inputs, **options)
         will_record = has_tensor and mode.recording and any_tracked(inputs)
         try:

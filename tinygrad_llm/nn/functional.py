@@ -93,7 +93,7 @@ def attention(q, k, v, *, scale=None, window=None, softcap=None, starts=None):
     Causal scaled dot-product attention (Vaswani et al. 2017, equation 1), with H query heads sharing K key-value
     heads in groups of H/K (Ainslie et al. 2023), and optionally a sliding window.
 
-    q: (B, T, H, D), k and v: (B, S, K, D) -> (B, T, H, D). The queries are the last T of the S positions.
+    q: (B, T, H, D), k: (B, S, K, D), v: (B, S, K, Dv) -> (B, T, H, Dv). The queries are the last T of the S positions.
     scale: instead of 1/√D. window: each position sees itself and window - 1 positions before.
     softcap: scores s become softcap · tanh(s / softcap), so none is larger (Gemma 2, section 2). starts: (B,), where
     the text of each row begins, for rows that are padded at the front.
@@ -103,11 +103,11 @@ def attention(q, k, v, *, scale=None, window=None, softcap=None, starts=None):
     scale = 1.0 / math.sqrt(D) if scale is None else scale
     q = ops.transpose(q.reshape(B, T, K, H // K, D), axes=(0, 2, 3, 1, 4))  # (B, K, H/K, T, D)
     k = ops.transpose(k.reshape(B, S, K, 1, D), axes=(0, 2, 3, 4, 1))  # (B, K, 1, D, S)
-    v = ops.transpose(v.reshape(B, S, K, 1, D), axes=(0, 2, 3, 1, 4))  # (B, K, 1, S, D)
+    v = ops.transpose(v.reshape(B, S, K, 1, v.shape[-1]), axes=(0, 2, 3, 1, 4))  # (B, K, 1, S, Dv)
     scores = soft_cap(q @ k * scale, softcap)  # (B, K, H/K, T, S)
     scores = ops.where(causal_mask(T, S, window, starts, like=raw(q)), scores, -math.inf)
-    y = softmax(scores) @ v  # (B, K, H/K, T, D)
-    return ops.transpose(y, axes=(0, 3, 1, 2, 4)).reshape(B, T, H, D)
+    y = softmax(scores) @ v  # (B, K, H/K, T, Dv)
+    return ops.transpose(y, axes=(0, 3, 1, 2, 4)).reshape(B, T, H, v.shape[-1])
 
 
 def soft_cap(x, cap):
@@ -123,7 +123,7 @@ def token_losses(logits, targets):
     """
     is_target = targets >= 0
     chosen = ops.take_along_axis(logits, (targets * is_target)[..., None])[..., 0]  # (...)
-    return (ops.logsumexp(logits, axis=-1) - chosen) * is_target.astype(logits.dtype)
+    return ops.where(is_target, ops.logsumexp(logits, axis=-1) - chosen, 0.0)
 
 
 @fused(cpu=cpu.projected_loss)

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from tinygrad_llm.kernels.cpu import shapes
 from tinygrad_llm.kernels.cpu.rows import as_rows
 from tinygrad_llm.kernels.pair import FastPair
 from tinygrad_llm.kernels.threads import SMALL_BYTES, over_rows
@@ -61,7 +62,7 @@ def gelu_backward(g, y, x):
     return (dx.reshape(x.shape),)
 
 
-gelu = FastPair(gelu_forward, gelu_backward)
+gelu = FastPair(gelu_forward, gelu_backward, accepts=shapes.numbers)
 
 
 def logistic(x, out):
@@ -119,7 +120,7 @@ def silu_gate_backward(g, saved, gate, up):
     return d_gate.reshape(gate.shape), d_up.reshape(up.shape)
 
 
-silu_gate = FastPair(silu_gate_forward, silu_gate_backward, silu_gate_value)
+silu_gate = FastPair(silu_gate_forward, silu_gate_backward, silu_gate_value, accepts=shapes.gate)
 
 
 def gelu_gate_forward(gate, up):
@@ -150,4 +151,4 @@ def gelu_gate_backward(g, saved, gate, up):
     return d_gate.reshape(gate.shape), d_up.reshape(up.shape)
 
 
-gelu_gate = FastPair(gelu_gate_forward, gelu_gate_backward)
+gelu_gate = FastPair(gelu_gate_forward, gelu_gate_backward, accepts=shapes.gate)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tinygrad_llm.kernels.cpu import shapes
 from tinygrad_llm.kernels.pair import FastPair
 from tinygrad_llm.kernels.threads import SMALL_BYTES, share_out
 
@@ -35,4 +36,4 @@ def rotate_backward(g, saved, x, cos, sin):
     return rotate_forward(g, cos, -sin)[0], None, None
 
 
-rotate = FastPair(rotate_forward, rotate_backward)
+rotate = FastPair(rotate_forward, rotate_backward, accepts=shapes.rotary)
