@@ -207,7 +207,7 @@ def token_losses(logits, targets):
     """
     is_target = targets >= 0
     chosen = ops.take_along_axis(logits, (targets * is_target)[..., None])[..., 0]  # (...)
-    return (ops.logsumexp(logits, axis=-1) - chosen) * is_target.astype(logits.dtype)
+    return ops.where(is_target, ops.logsumexp(logits, axis=-1) - chosen, 0.0)
 
 
 @fused(cpu=cpu.linear_cross_entropy)

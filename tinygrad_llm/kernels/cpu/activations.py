@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from tinygrad_llm.kernels.cpu import shapes
 from tinygrad_llm.kernels.cpu.rows import as_rows
 from tinygrad_llm.kernels.pair import FastPair
 from tinygrad_llm.kernels.threads import SMALL_BYTES, over_rows
@@ -61,7 +62,7 @@ def gelu_tanh_backward(g, y, x):
     return (dx.reshape(x.shape),)
 
 
-gelu_tanh = FastPair(gelu_tanh_forward, gelu_tanh_backward)
+gelu_tanh = FastPair(gelu_tanh_forward, gelu_tanh_backward, accepts=shapes.numbers)
 
 
 def logistic(x, out):
@@ -119,7 +120,7 @@ def swiglu_backward(g, saved, gate, up):
     return d_gate.reshape(gate.shape), d_up.reshape(up.shape)
 
 
-swiglu = FastPair(swiglu_forward, swiglu_backward, swiglu_value)
+swiglu = FastPair(swiglu_forward, swiglu_backward, swiglu_value, accepts=shapes.gate)
 
 
 def geglu_tanh_forward(gate, up):
@@ -150,4 +151,4 @@ def geglu_tanh_backward(g, saved, gate, up):
     return d_gate.reshape(gate.shape), d_up.reshape(up.shape)
 
 
-geglu_tanh = FastPair(geglu_tanh_forward, geglu_tanh_backward)
+geglu_tanh = FastPair(geglu_tanh_forward, geglu_tanh_backward, accepts=shapes.gate)

@@ -10,6 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from tinygrad_llm.kernels.cpu import shapes
 from tinygrad_llm.kernels.pair import FastPair
 from tinygrad_llm.kernels.threads import BLOCK_BYTES, SMALL_BYTES, parallel_for, thread_pool
 
@@ -69,10 +70,17 @@ def pieces(batch, kv_heads, bytes_per_head, parts=1):
     ]
 
 
-def hide(scores, mask):
-    """In place: -inf for the keys that a query may not look at. The mask covers the last keys of the block."""
-    if mask is not None:
+def hide(scores, mask, ordinary):
+    """In place: -inf for the keys that a query may not look at. The mask covers the last keys of the block.
+
+    Adding is quicker than writing, but ∞ - ∞ is nan, so it is for `ordinary` scores only.
+    """
+    if mask is None:
+        return
+    if ordinary:
         scores[..., -mask.shape[0] :, :] += mask
+    else:
+        np.copyto(scores[..., -mask.shape[0] :, :], -np.inf, where=mask < 0.0)
 
 
 def hide_padding(scores, padding, keys, queries):
@@ -143,7 +151,7 @@ def attend_in_blocks(q, k, v, keep, scale, window, softcap, padding):
             scores = np.matmul(k5[b, h, :, columns], transposed(q5[b, h, :, rows] * scale), out=here)
             cap_softly(scores, softcap)  # (b, h, H/K, s, t)
             ordinary = is_ordinary(scores)
-            hide(scores, mask)
+            hide(scores, mask, ordinary)
             if padding is not None:
                 hide_padding(scores, padding[b], columns, slice(past + rows.start, past + rows.stop))
             shifts[b, h, :, :, rows] = exponentials(scores, ordinary)
@@ -223,11 +231,13 @@ def attention_backward(g, saved, q, k, v, *, scale=None, window=None, softcap=No
                     weights = k5[there] @ transposed(scaled[:, :, :, rows])  # (b, h, H/K, s, t)
                     cap_softly(weights, softcap)
                     slope = None if softcap is None else 1.0 - np.square(weights * (1.0 / softcap))  # of the cap
-                    hide(weights, mask)
+                    shift = shifts[b, h, :, :, rows]
+                    ordinary = not shift.any()
+                    hide(weights, mask, ordinary)
                     if padding is not None:
                         hide_padding(weights, padding[b], columns, slice(past + rows.start, past + rows.stop))
-                    if shifts[b, h, :, :, rows].any():
-                        weights -= shifts[b, h, :, :, rows]
+                    if not ordinary:
+                        weights -= shift
                     np.exp(weights, out=weights)
                 share = shares[:, :, :, rows]
                 collect(weights, share, dv5[there], is_first)
@@ -260,4 +270,4 @@ def worth_threads(q, keys):
     return q.shape[0] * q.shape[1] * q.shape[2] * keys * q.itemsize >= SMALL_BYTES // 8
 
 
-causal_attention = FastPair(attention_forward, attention_backward, attention_value)
+causal_attention = FastPair(attention_forward, attention_backward, attention_value, accepts=shapes.causal_attention)

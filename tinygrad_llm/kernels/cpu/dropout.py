@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tinygrad_llm.kernels.cpu import shapes
 from tinygrad_llm.kernels.cpu.rows import as_rows
 from tinygrad_llm.kernels.pair import FastPair
 from tinygrad_llm.kernels.threads import over_rows
@@ -30,4 +31,4 @@ def drop(x, draws, p):
     return y.reshape(x.shape)
 
 
-dropped = FastPair(dropped_forward, dropped_backward)
+dropped = FastPair(dropped_forward, dropped_backward, accepts=shapes.dropped)

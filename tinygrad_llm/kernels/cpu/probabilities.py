@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tinygrad_llm.kernels.cpu import shapes
 from tinygrad_llm.kernels.cpu.rows import as_rows
 from tinygrad_llm.kernels.pair import FastPair
 from tinygrad_llm.kernels.threads import over_rows
@@ -34,7 +35,7 @@ def softmax_backward(g, y, x):
     return (dx.reshape(x.shape),)
 
 
-softmax = FastPair(softmax_forward, softmax_backward)
+softmax = FastPair(softmax_forward, softmax_backward, accepts=shapes.rows)
 
 
 def finite_max(rows):
@@ -78,7 +79,7 @@ def log_softmax_backward(g, y, x):
     return (dx.reshape(x.shape),)
 
 
-log_softmax = FastPair(log_softmax_forward, log_softmax_backward)
+log_softmax = FastPair(log_softmax_forward, log_softmax_backward, accepts=shapes.rows)
 
 
 def cross_entropy_forward(logits, targets):
@@ -89,8 +90,9 @@ def cross_entropy_forward(logits, targets):
     def block(a, b):
         largest = finite_max(rows[a:b])
         np.add(log_sums_of_exponentials(rows[a:b] - largest), largest, out=log_sums[a:b])
-        here = wanted[a:b]
-        losses[a:b] = np.where(here >= 0, log_sums[a:b, 0] - rows[np.arange(a, b), np.maximum(here, 0)], 0)
+        is_target, here = wanted[a:b] >= 0, np.maximum(wanted[a:b], 0)
+        with np.errstate(invalid="ignore"):  # ∞ - ∞
+            losses[a:b] = np.where(is_target, log_sums[a:b, 0] - rows[np.arange(a, b), here], 0)
 
     over_rows(block, len(rows), 2 * rows.strides[0])
     return losses.reshape(targets.shape), log_sums
@@ -116,7 +118,7 @@ def softmax_minus_one_hot(log_probabilities, targets, g):
     log_probabilities *= np.where(targets >= 0, g, 0)[:, None]
 
 
-token_losses = FastPair(cross_entropy_forward, cross_entropy_backward)
+token_losses = FastPair(cross_entropy_forward, cross_entropy_backward, accepts=shapes.token_losses)
 
 
 LOGITS_BYTES = 32_000_000  # when only the loss is wanted, logits are made for this much at a time
@@ -147,14 +149,16 @@ def linear_cross_entropy_value(x, weight, targets):
 
 def losses_and_gradients(logits, targets):
     """-log p(target) of each row, 0 where the target is negative; the logits become softmax - one_hot(target)."""
-    places, counts = (np.arange(len(targets)), np.maximum(targets, 0)), (targets >= 0).astype(logits.dtype)
-    logits -= logits.max(axis=-1, keepdims=True)
-    chosen = logits[places]
-    np.exp(logits, out=logits)
-    total = logits @ np.ones(logits.shape[-1], logits.dtype)
-    logits *= (counts / total)[:, None]
-    logits[places] -= counts
-    return (np.log(total) - chosen) * counts
+    is_target = targets >= 0
+    chosen_places = np.arange(len(targets)), np.where(is_target, targets, 0)
+    logits -= finite_max(logits)
+    chosen = logits[chosen_places]
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # infinite logits
+        np.exp(logits, out=logits)
+        total = logits @ np.ones(logits.shape[-1], logits.dtype)
+        logits *= (is_target / np.where(total == 0.0, 1.0, total)).astype(logits.dtype)[:, None]
+        logits[chosen_places] -= is_target
+        return np.where(is_target, np.log(total) - chosen, 0.0).astype(logits.dtype)
 
 
 def linear_cross_entropy_backward(g, d_logits, x, weight, targets, *, wanted=(True, True, False)):
@@ -167,5 +171,9 @@ def linear_cross_entropy_backward(g, d_logits, x, weight, targets, *, wanted=(Tr
 
 
 linear_cross_entropy = FastPair(
-    linear_cross_entropy_forward, linear_cross_entropy_backward, linear_cross_entropy_value, takes_wanted=True
+    linear_cross_entropy_forward,
+    linear_cross_entropy_backward,
+    linear_cross_entropy_value,
+    takes_wanted=True,
+    accepts=shapes.linear_cross_entropy,
 )

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tinygrad_llm.kernels.cpu import shapes
 from tinygrad_llm.kernels.cpu.rows import as_rows, column_sum
 from tinygrad_llm.kernels.pair import FastPair
 from tinygrad_llm.kernels.threads import blocks, over_rows
@@ -39,7 +40,7 @@ def linear_backward(g, saved, x, weight, bias=None, *, wanted=(True, True, True)
     return dx, d_weight, None if bias is None else column_sum(g_rows)
 
 
-linear = FastPair(linear_forward, linear_backward, takes_wanted=True)
+linear = FastPair(linear_forward, linear_backward, takes_wanted=True, accepts=shapes.linear)
 
 
 def lora_linear_forward(x, weight, A, B, bias=None, *, scale):
@@ -74,4 +75,4 @@ def add_product(x, y, out):
         out[here] += x[here] @ y
 
 
-lora_linear = FastPair(lora_linear_forward, lora_linear_backward, takes_wanted=True)
+lora_linear = FastPair(lora_linear_forward, lora_linear_backward, takes_wanted=True, accepts=shapes.lora_linear)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tinygrad_llm.kernels.cpu import shapes
 from tinygrad_llm.kernels.pair import FastPair
 from tinygrad_llm.kernels.threads import SMALL_BYTES, parallel_for
 
@@ -35,4 +36,4 @@ def apply_rotary_backward(g, saved, x, cos, sin):
     return apply_rotary_forward(g, cos, -sin)[0], None, None
 
 
-apply_rotary = FastPair(apply_rotary_forward, apply_rotary_backward)
+apply_rotary = FastPair(apply_rotary_forward, apply_rotary_backward, accepts=shapes.rotary)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tinygrad_llm.kernels.cpu import shapes
 from tinygrad_llm.kernels.pair import FastPair
 from tinygrad_llm.kernels.segments import add_rows_to
 
@@ -29,4 +30,4 @@ def one_hot(ids, count, dtype):
     return columns
 
 
-embedding = FastPair(embedding_forward, embedding_backward)
+embedding = FastPair(embedding_forward, embedding_backward, accepts=shapes.embedding)
