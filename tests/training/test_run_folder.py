@@ -134,6 +134,17 @@ def test_a_config_of_another_structure_names_file_and_key(run, changes, message)
         RunFolder(run.path)
 
 
+@pytest.mark.parametrize("name", ["layers", "vocab_size", "width", "hidden", "heads", "context", "head_dim"])
+def test_a_config_that_is_far_larger_than_the_weights_allocates_nothing(run, name, tiny):
+    run.save_model(Transformer(run.config).state_dict())
+    model = tiny.gpt2().to_dict() | {name: 2**40}
+    if name == "heads":
+        model |= {"width": 2**40, "kv_heads": 2**40}
+    change_config(run, model=model)
+    with pytest.raises(InputError, match=r"model.safetensors is damaged \(.* in config.json|config.json says"):
+        RunFolder(run.path).load_model()
+
+
 @pytest.mark.parametrize("key", ["model", "training", "source"])
 def test_a_missing_entry_of_the_config_is_named(run, key):
     path = run.path / "config.json"

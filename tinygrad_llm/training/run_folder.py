@@ -137,8 +137,10 @@ class RunFolder:
         with disk_errors(path):
             data = path.read_bytes()
         try:
-            return Transformer.empty(self.config).load_state_dict(load(data)), tokenizer
-        except (SafetensorError, ValueError, KeyError, TypeError, MemoryError) as error:
+            weights = load(data)
+            check_sizes(self.config, weights)
+            return Transformer.empty(self.config).load_state_dict(weights), tokenizer
+        except (SafetensorError, ValueError, KeyError, TypeError, ArithmeticError, MemoryError) as error:
             raise InputError(f"{path} is damaged ({error}). Resume the run, which writes it again.") from error
 
     def save_model(self, weights: dict[str, np.ndarray]) -> None:
@@ -195,6 +197,21 @@ class RunFolder:
         # Opened and closed each time: a line is in the file when this returns, whatever happens next.
         with disk_errors(self.path / name), open(self.path / name, "a", encoding="utf-8") as file:
             file.write(text)
+
+
+def check_sizes(config: TransformerConfig, weights: dict[str, np.ndarray]) -> None:
+    """Raise ValueError when a model of this config would be larger than the weights, before anything is allocated."""
+    numbers = sum(array.size for array in weights.values())
+    if config.layers > len(weights):
+        raise ValueError(f"config.json says {config.layers} layers, and there are {len(weights)} arrays")
+    for name, count in (
+        ("vocab_size · width", config.vocab_size * config.width),
+        ("width · hidden", config.width * config.hidden),
+        ("width · heads · head_dim", config.width * config.heads * config.head_dim),
+        ("context · width", config.context * config.width if config.positions == "learned" else 0),
+    ):
+        if count > numbers:
+            raise ValueError(f"{name} is {count} in config.json, and all arrays together have {numbers} numbers")
 
 
 def check_free(path: Path, overwrite: bool) -> None:
