@@ -35,7 +35,7 @@ def test_a_benchmark_runs_without_pytorch(command, arguments, words, tmp_path):
     options = ["--ours-only", "--rounds", "1", "--write-json", str(numbers), "--plot", str(picture)]
     done = subprocess.run(
         [sys.executable, BENCHMARKS / f"{command}.py", *arguments, *options],
-        env={**os.environ, "COLUMNS": "140"},
+        env={**os.environ, "COLUMNS": "140", "PYTHONPATH": str(BENCHMARKS.parents[1])},
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -10,7 +10,7 @@ import pytest
 import tinygrad_llm as tg
 from tinygrad_llm import chat_session
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.generation import Chain, Temperature, draws
+from tinygrad_llm.generation import SamplerChain, Temperature, generate_steps
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.text.chat import ChatTemplate
 
@@ -49,7 +49,7 @@ def letters(log_p, text=()):
     return Temperature(1.0)(np.where(allowed, log_p, -np.inf))
 
 
-SAMPLER = Chain((letters, Temperature(0.9)))
+SAMPLER = SamplerChain((letters, Temperature(0.9)))
 
 
 def make(kind: str, dtype: type = np.float64, **changes) -> tg.LanguageModel:
@@ -189,16 +189,16 @@ def test_why_tells_what_the_model_said_and_what_could_be_drawn():
     reply = say(chat, TURNS[0])
     messages = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": TURNS[0]}]
     ids = model.chat_template.encode(messages, tokenizer)
-    drawn = list(draws(model.network, ids, 20, SAMPLER, np.random.default_rng([3, 0]), stop_tokens=[END]))
+    drawn = list(generate_steps(model.network, ids, 20, SAMPLER, np.random.default_rng([3, 0]), stop_tokens=[END]))
     assert len(chat.why()) == len(drawn) == len(reply)
     for why, one in zip(chat.why(), drawn, strict=True):
         assert why.said.token == one.token
         assert why.said.log_p == pytest.approx(one.log_p[one.token])
-        assert why.drawn_log_p == pytest.approx(one.sampled_log_p[one.token])
+        assert why.sampled_log_p == pytest.approx(one.sampled_log_p[one.token])
         tokens = [token for token, _ in why.said.others]
         best = [token for token in np.argsort(-one.log_p, kind="stable")[:6].tolist() if token != one.token][:5]
         assert tokens == best
-        assert list(why.others_drawn_log_p) == pytest.approx(one.sampled_log_p[tokens].tolist())
+        assert list(why.others_sampled_log_p) == pytest.approx(one.sampled_log_p[tokens].tolist())
 
 
 def test_options_are_those_of_writing():

@@ -10,14 +10,15 @@ import pytest
 import tinygrad_llm as tg
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation import (
-    Chain,
     GrowingCache,
+    SamplerChain,
     Temperature,
     TopK,
     generate_tokens,
     next_log_probabilities,
     score_tokens,
 )
+from tinygrad_llm.generation.logits_processors import sampling_distribution
 from tinygrad_llm.generation.speculative import PromptLookup
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.training.run_folder import RunFolder
@@ -93,32 +94,32 @@ def test_sampling_options_reach_the_dice():
 
 def test_written_says_how_probable_each_token_was():
     """As the model says, and as it was drawn: at temperature 1 with no more samplers the two are the same."""
-    written = model.write("To be", max_tokens=20, seed=5, temperature=0.6, top_k=40)
-    assert str(written) == written.text == model.generate("To be", max_tokens=20, seed=5, temperature=0.6, top_k=40)
+    written = model.generate("To be", max_tokens=20, seed=5, temperature=0.6, top_k=40)
+    assert str(written) == written == model.generate("To be", max_tokens=20, seed=5, temperature=0.6, top_k=40)
     assert written.ids.shape == (20,) and written.ending == "max tokens"
-    assert words.decode(written.ids).startswith(written.text)
+    assert words.decode(written.ids).startswith(written)
     text = words.encode("To be")
-    chain = Chain((Temperature(0.6), TopK(40)))
+    chain = SamplerChain((Temperature(0.6), TopK(40)))
     for token, log_p, sampled_log_p in zip(
         written.ids, written.log_probabilities, written.sampled_log_probabilities, strict=True
     ):
         raw = next_log_probabilities(model.network, text, GrowingCache(model.network.config))
         assert log_p == pytest.approx(raw[token], abs=1e-4)
-        assert sampled_log_p == pytest.approx(chain(raw)[token], abs=1e-4)
+        assert sampled_log_p == pytest.approx(sampling_distribution(chain, raw)[token], abs=1e-4)
         text.append(token)
     assert written.log_probability == pytest.approx(written.log_probabilities.sum())
-    as_it_is = model.write("To be", max_tokens=20, seed=5, temperature=1)
+    as_it_is = model.generate("To be", max_tokens=20, seed=5, temperature=1)
     assert as_it_is.log_probabilities == pytest.approx(as_it_is.sampled_log_probabilities)
 
 
 def test_why_a_text_ends():
     text = model.generate("To be", max_tokens=20, seed=3)
-    assert model.write("To be", max_tokens=20, seed=3, stop=text[5:8]).ending == "stop string"
-    ids = model.write("To be", max_tokens=20, seed=3).ids
+    assert model.generate("To be", max_tokens=20, seed=3, stop=text[5:8]).ending == "stop string"
+    ids = model.generate("To be", max_tokens=20, seed=3).ids
     stopping = tg.LanguageModel(model.network, words, stop_tokens=[int(ids[10])])
-    assert stopping.write("To be", max_tokens=20, seed=3).ending == "stop token"
-    nothing = model.write("To be", max_tokens=0)
-    assert nothing.text == "" and nothing.ids.shape == nothing.log_probabilities.shape == (0,)
+    assert stopping.generate("To be", max_tokens=20, seed=3).ending == "stop token"
+    nothing = model.generate("To be", max_tokens=0)
+    assert nothing == "" and nothing.ids.shape == nothing.log_probabilities.shape == (0,)
 
 
 PROMPTS = ["To be", "", "whether 'tis nobler in the mind to", "漢", "To be"]
@@ -128,11 +129,11 @@ PROMPTS = ["To be", "", "whether 'tis nobler in the mind to", "漢", "To be"]
 def test_many_texts_at_once_are_what_each_is_alone(options):
     """Past the context as well, and for each of them its own end."""
     alone = [
-        model.write(prompt, 60, **options | {"seed": options.get("seed", 0) + row})
+        model.generate(prompt, 60, **options | {"seed": options.get("seed", 0) + row})
         for row, prompt in enumerate(PROMPTS)
     ]
-    together = model.write_many(PROMPTS, 60, **options)
-    assert [one.text for one in together] == [one.text for one in alone]
+    together = model.generate_batch(PROMPTS, 60, **options)
+    assert together == alone
     assert [one.ending for one in together] == [one.ending for one in alone]
     for one, other in zip(together, alone, strict=True):
         assert one.prompt == other.prompt and (one.ids == other.ids).all()
@@ -141,14 +142,14 @@ def test_many_texts_at_once_are_what_each_is_alone(options):
 
 
 def test_many_texts_need_no_seed_and_may_be_none():
-    assert len({one.text for one in model.write_many(["To be"] * 4)}) == 4
-    assert model.write_many([]) == []
+    assert len(set(model.generate_batch(["To be"] * 4))) == 4
+    assert model.generate_batch([]) == []
 
 
 def test_a_chain_may_be_written_out_or_made():
     text = model.generate("To be", temperature=0.7, top_k=5, seed=1)
     assert model.generate("To be", sampler="temperature=0.7, top_k=5", seed=1) == text
-    assert model.generate("To be", sampler=Chain((Temperature(0.7), TopK(5))), seed=1) == text
+    assert model.generate("To be", sampler=SamplerChain((Temperature(0.7), TopK(5))), seed=1) == text
 
 
 def test_next_word_is_a_distribution_over_the_whole_vocabulary():
@@ -227,18 +228,18 @@ def test_special_tokens_are_not_made_by_accident():
         (lambda: model.generate("x" * 40), "40 tokens long, and the model can look at 32"),
         (lambda: model.next_word("x" * 40), "40 tokens long"),
         (lambda: model.stream("x", temperature=-1), "temperature must be"),
-        (lambda: model.stream("x", top_k=0), "top_k must be"),
+        (lambda: model.stream("x", top_k="all"), "top_k must be"),
         (lambda: model.stream("x", top_p=2), "top_p must be"),
         (lambda: model.stream("x", min_p=-1), "min_p must be"),
         (lambda: model.stream("x", seed=-1), "seed must be"),
         (lambda: model.stream("x", max_tokens=-1), "max_tokens must be"),
         (lambda: model.stream("x", stop=[""]), "stop must be"),
         (lambda: model.stream("\ud800"), "lone surrogate"),
-        (lambda: model.stream("x", sampler="top_k=0"), "top_k must be"),
+        (lambda: model.stream("x", sampler="top_k=0.5"), "top_k must be"),
         (lambda: model.stream("x", sampler="top_k=3", temperature=0.5, top_p=1), "temperature, top_p stands beside"),
-        (lambda: model.stream("x", hotness=3), "there is no stage 'hotness'"),
-        (lambda: model.write_many("x"), "list of texts"),
-        (lambda: model.write_many(["y", "x" * 40]), "40 tokens long"),
+        (lambda: model.stream("x", hotness=3), "there is no option 'hotness'"),
+        (lambda: model.generate_batch("x"), "list of texts"),
+        (lambda: model.generate_batch(["y", "x" * 40]), "40 tokens long"),
         (lambda: model.perplexity(""), "text is empty"),
         (lambda: tg.LanguageModel(model.network, byte_model.tokenizer), "290 tokens and the tokenizer 256"),
     ],
@@ -267,10 +268,10 @@ def test_a_text_of_a_given_shape():
         text = model.generate("To be", max_tokens=12, regex=r"(be|not|\d+) [^a-z]{1,3}!", seed=seed)
         assert re.fullmatch(r"(be|not|\d+) [^a-z]{1,3}!", text)
     schema = {"properties": {"to": {"type": "string"}, "be": {"type": "integer"}}, "required": ["to", "be"]}
-    for row, written in enumerate(model.write_many(["To be", "or", "漢字"], 40, json_schema=schema, seed=1)):
-        value = json.loads(written.text)
+    for row, written in enumerate(model.generate_batch(["To be", "or", "漢字"], 40, json_schema=schema, seed=1)):
+        value = json.loads(written)
         assert isinstance(value["to"], str) and isinstance(value["be"], int)
-        assert written.text == model.generate(written.prompt, 40, json_schema=schema, seed=1 + row)
+        assert written == model.generate(written.prompt, 40, json_schema=schema, seed=1 + row)
     assert model.generate("To be", regex="x", seed=0) == "x"
 
 
@@ -294,7 +295,7 @@ def test_a_draft_changes_the_speed_only():
         assert model.generate("To be, or not to be", max_tokens=40, temperature=0, draft=draft) == plain
         assert "".join(model.stream("To be, or not to be", max_tokens=40, temperature=0, draft=draft)) == plain
     draft = model.draft(model)
-    written = model.write("To be", max_tokens=40, seed=1, draft=draft, regex="[a-z ]*", top_k=20)
+    written = model.generate("To be", max_tokens=40, seed=1, draft=draft, regex="[a-z ]*", top_k=20)
     assert draft.acceptance.tokens == len(written.ids) and draft.acceptance.rate == 1.0
     with pytest.raises(InputError, match="it has other tokens than the model"):
         model.generate("To be", draft=byte_model)
@@ -313,7 +314,7 @@ def total(written) -> float:
 
 def test_best_of_are_the_texts_of_their_seeds_the_best_first():
     found = model.best_of("To be", 5, 12, seed=3, top_k=20)
-    assert {one.text for one in found} == {model.generate("To be", 12, seed=3 + i, top_k=20) for i in range(5)}
+    assert set(found) == {model.generate("To be", 12, seed=3 + i, top_k=20) for i in range(5)}
     means = [total(one) / (len(one.ids) + (one.ending == "stop token")) for one in found]
     assert means == sorted(means, reverse=True) and means[0] > means[-1]
     sums = [total(one) for one in model.best_of("To be", 5, 12, seed=3, by="sum")]
@@ -321,20 +322,20 @@ def test_best_of_are_the_texts_of_their_seeds_the_best_first():
 
 
 def test_the_best_of_texts_with_a_stop_string():
-    stop = model.best_of("To be", 3, 12, seed=3)[0].text[4:6]
+    stop = model.best_of("To be", 3, 12, seed=3)[0][4:6]
     found = model.best_of("To be", 3, 12, seed=3, stop=stop)
-    assert {one.text for one in found} == {model.generate("To be", 12, seed=3 + i, stop=stop) for i in range(3)}
+    assert set(found) == {model.generate("To be", 12, seed=3 + i, stop=stop) for i in range(3)}
     assert "stop string" in {one.ending for one in found}
 
 
 def test_a_beam_finds_more_probable_texts_than_greedy():
     (greedy,) = model.beam_search("To be", 1, 12)
-    assert greedy.text == model.generate("To be", 12, temperature=0)
+    assert greedy == model.generate("To be", 12, temperature=0)
     found = model.beam_search("To be", 8, 12)
     totals = [total(one) for one in found]
     assert totals == sorted(totals, reverse=True) and len(found) == 8
     assert totals[0] >= total(greedy) - 1e-6
-    assert len(model.beam_search("To be", 8, 12, regex="[a-z]{2}")[0].text) == 2
+    assert len(model.beam_search("To be", 8, 12, regex="[a-z]{2}")[0]) == 2
 
 
 def test_a_beam_under_a_sampler_searches_what_is_left():
@@ -369,7 +370,7 @@ def test_alternatives_of_a_text_and_of_one_that_was_written():
     assert [one.log_p for one in choices] == pytest.approx(expected, abs=1e-5)
     assert {len(one.others) for one in choices} == {3}
     assert sum(x.log_p for x in model.alternatives(TEXT).choices) == pytest.approx(model.log_probabilities(TEXT).sum())
-    written = model.write("To be", 9, seed=1)
+    written = model.generate("To be", 9, seed=1)
     choices = model.alternatives(written).choices
     assert [one.token for one in choices] == written.ids.tolist()
     assert [one.log_p for one in choices] == pytest.approx(written.log_probabilities, abs=1e-5)
@@ -383,23 +384,71 @@ def test_the_stages_of_a_sampler_see_the_prompt():
 
 def test_a_bias_names_tokens_by_their_text():
     (token,) = words.encode("Q")
-    assert set(model.write("To be", 5, seed=0, logit_bias={"Q": 1000.0}).ids.tolist()) == {token}
+    assert set(model.generate("To be", 5, seed=0, logit_bias={"Q": 1000.0}).ids.tolist()) == {token}
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: model.beam_search("x", 0), "beams must be at least 1"),
+        (lambda: model.beam_search("x", 0), "beams must be an integer of at least 1"),
         (lambda: model.beam_search("x", 2, stop=""), "stop must be"),
         (lambda: model.beam_search("x" * 40), "40 tokens long"),
-        (lambda: model.best_of("x", 0), "count must be at least 1"),
-        (lambda: model.best_of("x", 2, -1), "max_tokens must be at least 0"),
-        (lambda: model.best_of("x", 2, topk=3), "there is no stage 'topk'"),
+        (lambda: model.best_of("x", 0), "count must be an integer of at least 1"),
+        (lambda: model.best_of("x", 2, -1), "max_tokens must be an integer of at least 0"),
+        (lambda: model.best_of("x", 2, topk=3), "there is no option 'topk'. Write top_k"),
         (lambda: model.tree("x", 99), "at most 32 fit"),
         (lambda: model.alternatives(""), "text is empty"),
-        (lambda: model.alternatives("x", count=0), "count must be at least 1"),
+        (lambda: model.alternatives("x", count=0), "count must be an integer of at least 1"),
     ],
 )
 def test_what_cannot_be_looked_for(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: model.generate("x", 1.5), "max_tokens must be an integer of at least 0, it was 1.5"),
+        (lambda: model.generate("x", None), "max_tokens must be an integer of at least 0, it was None"),
+        (lambda: model.generate("x", True), "max_tokens must be an integer"),
+        (lambda: model.stream("x", "5"), "max_tokens must be an integer of at least 0, it was '5'"),
+        (lambda: model.generate("x", stop=3), "stop must be strings of at least one character, it was 3"),
+        (lambda: model.generate("x", stop=["a", None]), "stop must be strings"),
+        (lambda: model.generate("x", stop=b"a"), "stop must be strings"),
+        (lambda: model.generate("x", seed=1.5), "seed must be an integer of at least 0, it was 1.5"),
+        (lambda: model.generate("x", seed="1"), "seed must be an integer of at least 0, it was '1'"),
+        (lambda: model.generate(3), "prompt must be a string, it was int"),
+        (lambda: model.generate(["x"]), "prompt must be a string, it was list. For several texts write generate_batch"),
+        (lambda: model.next_token(None), "prompt must be a string, it was NoneType"),
+        (lambda: model.generate_batch([3]), "prompt must be a string, it was int"),
+        (lambda: model.generate_batch(3), "prompts must be a list of texts, it was int"),
+        (lambda: model.generate_batch(["x"], seed=-1), "seed must be an integer of at least 0, it was -1"),
+        (lambda: model.generate_batch(["x"], 2.0), "max_tokens must be an integer"),
+        (lambda: model.beam_search("x", 1.5), "beams must be an integer of at least 1, it was 1.5"),
+        (lambda: model.beam_search("x", 2, 1.5), "max_tokens must be an integer"),
+        (lambda: model.beam_search("x", length_penalty=-1), "length_penalty must be a number of at least 0"),
+        (lambda: model.best_of("x", "2"), "count must be an integer of at least 1, it was '2'"),
+        (lambda: model.best_of("x", 2, seed=0.5), "seed must be an integer"),
+        (lambda: model.tree("x", 2.5), "depth must be an integer of at least 1, it was 2.5"),
+        (lambda: model.tree("x", mass=math.nan), "mass must be above 0 and at most 1, it was nan"),
+        (lambda: model.alternatives("x", count=1.5), "count must be an integer"),
+        (lambda: model.generate("x", top_k=1.5), "top_k must be an integer, it was 1.5"),
+        (lambda: model.generate("x", top_p=2), "top_p must be 0 to 1, it was 2"),
+        (lambda: model.generate("x", temperature="hot"), "temperature must be a number of at least 0, it was 'hot'"),
+        (lambda: model.generate("x", json_schema={(1, 2): 3}), "the names in a schema must be strings"),
+        (lambda: model.log_probabilities(3), "text must be a string, it was int"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_named(call, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        call()
+
+
+def test_none_means_not_given():
+    given = {"stop": None, "seed": 1, "top_k": None, "temperature": None, "regex": None, "draft": None, "sampler": None}
+    assert model.generate("To be", 12, **given) == model.generate("To be", 12, seed=1)
+    assert model.generate("To be", np.int64(12), seed=np.int64(1)) == model.generate("To be", 12, seed=1)
+    everything_kept = model.generate("To be", 12, seed=1, top_k=0, top_p=1, min_p=0, repetition_penalty=1.0)
+    assert everything_kept == model.generate("To be", 12, seed=1)
+    assert model.generate("To be", 12, top_p=0, seed=5) == model.generate("To be", 12, temperature=0)

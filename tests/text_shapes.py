@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tinygrad_llm.generation.constraints import Constraint, Vocabulary
 from tinygrad_llm.generation.constraints.automaton import DEAD
+from tinygrad_llm.generation.logits_processors import sampling_distribution
 
 LETTERS = "ab1é😀\n"
 
@@ -49,13 +50,13 @@ vocabularies = longer_tokens.map(lambda longer: Vocabulary([None, *EVERY_BYTE, *
 
 
 def write(constraint: Constraint, seed: int, most: int = 40, max_tokens: int | None = None) -> str | None:
-    """A text that a model of random habits draws; None when it did not end after `most` tokens. The token 0 ends it."""
+    """A text that a model with random logits generates; None when it did not end (token 0) within `most` tokens."""
     rng = np.random.default_rng(seed)
-    stage = constraint.stage(after=2, max_tokens=max_tokens)
+    stage = constraint.processor(after=2, max_tokens=max_tokens)
     text = [7, 7]
     for _ in range(most if max_tokens is None else max_tokens):
-        log_p = 3.0 * rng.standard_normal(len(constraint.vocabulary.tokens))
-        p = np.exp(stage(log_p, text))
+        logits = 3.0 * rng.standard_normal(len(constraint.vocabulary.tokens))
+        p = np.exp(sampling_distribution(stage, logits, text))
         assert math.isclose(p.sum(), 1.0)
         token = int(rng.choice(len(p), p=p / p.sum()))
         if token == 0:

@@ -25,10 +25,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.generation.alternatives import Choice, choice
+from tinygrad_llm.generation.alternatives import TokenAlternatives, token_alternatives
+from tinygrad_llm.generation.arguments import check_integer, check_text, stop_strings
 from tinygrad_llm.generation.cache import GrowingCache
-from tinygrad_llm.generation.generate import Drawn, draws
-from tinygrad_llm.generation.written import Writing, written_pieces
+from tinygrad_llm.generation.generate import GenerationStep, generate_steps
+from tinygrad_llm.generation.generated_text import TextBuilder, text_pieces
 from tinygrad_llm.language_model import LanguageModel, seeded_generator
 
 OTHERS = 5  # tokens that are remembered beside each token of a reply, for `why`
@@ -38,13 +39,13 @@ class Why(NamedTuple):
     """A token of a reply, and what else it could have been.
 
     said: the token and the most probable other ones, as the model said.
-    drawn_log_p: log p of the token in the distribution that it was drawn from, after the samplers; in nats.
-    others_drawn_log_p: the same of the others, in their order; -inf for one that could not be drawn.
+    sampled_log_p: log p of the token in the distribution that it was drawn from, after the samplers; in nats.
+    others_sampled_log_p: the same of the others, in their order; -inf for one that could not be drawn.
     """
 
-    said: Choice
-    drawn_log_p: float
-    others_drawn_log_p: tuple[float, ...]
+    said: TokenAlternatives
+    sampled_log_p: float
+    others_sampled_log_p: tuple[float, ...]
 
 
 class ChatSession:
@@ -55,7 +56,7 @@ class ChatSession:
     history: what was said before, as {"role": "user" or "assistant", "content": text}, in turns.
     seed: the same seed and the same conversation give the same reply; None takes one by chance. May be changed too.
     stop: a string or several; a reply ends before the first of them. max_tokens: of one reply.
-    choosing: how tokens are chosen, as in `LanguageModel.sampler`: temperature, top_k, …
+    sampling: how tokens are chosen, as in `LanguageModel.sampler`: temperature, top_k, …
 
     Raises InputError for a model without a chat template.
     """
@@ -67,9 +68,9 @@ class ChatSession:
         *,
         history: Iterable[Mapping[str, str]] = (),
         seed: int | None = None,
-        stop: str | Sequence[str] = (),
+        stop: str | Sequence[str] | None = (),
         max_tokens: int = 1000,
-        **choosing: Any,
+        **sampling: Any,
     ) -> None:
         if model.chat_template is None:
             raise InputError(
@@ -78,12 +79,17 @@ class ChatSession:
             )
         self.model, self._template, self.system = model, model.chat_template, system
         self.seed = secrets.randbelow(1_000_000) if seed is None else seed
-        self.stop, self.max_tokens, self.sampler = stop, max_tokens, model.sampler(**choosing)
+        self.stop, self.max_tokens = stop_strings(stop), check_integer("max_tokens", max_tokens)
+        self.sampler = model.sampler(**sampling)
         self._history = [dict(message) for message in history]
         self._why: list[Why] = []
         self._reply: Generator[str, None, None] | None = None  # the one that is being given
         self._cache = GrowingCache(model.network.config)
         self._read: list[int] = []  # the ids that the cache remembers
+
+    def __repr__(self) -> str:
+        lines = [f"  {message['role']}: {message['content']}" for message in self.history]
+        return "\n".join([f"ChatSession with {self.model!r}", *lines])
 
     @property
     def seed(self) -> int:
@@ -108,7 +114,7 @@ class ChatSession:
         """
         if self._reply is not None:
             self._reply.close()
-        message = {"role": "user", "content": text}
+        message = {"role": "user", "content": check_text("text", text)}
         system = [] if self.system is None else [{"role": "system", "content": self.system}]
         ids = self._template.encode([*system, *self._history, message], self.model.tokenizer)
         room = self.model.network.config.context - len(ids)
@@ -118,8 +124,8 @@ class ChatSession:
                 "left for a reply. Begin a new one with reset(), or in the terminal with /reset; or say something "
                 "shorter."
             )
-        writing = Writing(text, self.model.tokenizer, min(self.max_tokens, room), self.stop)
-        self._reply = self._pieces(message, ids, writing)
+        builder = TextBuilder(text, self.model.tokenizer, min(self.max_tokens, room), self.stop)
+        self._reply = self._pieces(message, ids, builder)
         return self._reply
 
     def why(self) -> list[Why]:
@@ -132,16 +138,16 @@ class ChatSession:
             self._reply.close()
         self._history, self._why = [], []
 
-    def _pieces(self, message: dict[str, str], ids: list[int], writing: Writing) -> Generator[str, None, None]:
+    def _pieces(self, message: dict[str, str], ids: list[int], builder: TextBuilder) -> Generator[str, None, None]:
         # By turn, so that a reply does not depend on how many tokens the replies before it were drawn as.
         rng = np.random.default_rng([self.seed, len(self._history)])
         self._go_back(ids)
         self._why = []
         tokens: list[int] = []
-        drawn = draws(
+        steps = generate_steps(
             self.model.network,
             ids,
-            writing.max_tokens,
+            builder.max_tokens,
             self.sampler,
             rng,
             cache=self._cache,
@@ -149,21 +155,21 @@ class ChatSession:
         )
         is_whole = False
         try:
-            yield from written_pieces(writing, self._remembered(drawn, tokens))
+            yield from text_pieces(builder, self._remembered(steps, tokens))
             is_whole = True
         finally:
             self._read = [*ids, *tokens][: self._cache.length]
             if is_whole or tokens:  # not if it was interrupted before it began
-                self._history += [message, {"role": "assistant", "content": writing.text}]
+                self._history += [message, {"role": "assistant", "content": builder.text}]
 
-    def _remembered(self, drawn: Iterator[Drawn], tokens: list[int]) -> Iterator[Drawn]:
+    def _remembered(self, steps: Iterator[GenerationStep], tokens: list[int]) -> Iterator[GenerationStep]:
         """The same, and on the way what `why` needs; tokens: takes them up."""
-        for one in drawn:
-            said = choice(one.log_p, one.token, OTHERS)
-            others = tuple(float(one.sampled_log_p[token]) for token, _ in said.others)
-            self._why.append(Why(said, float(one.sampled_log_p[one.token]), others))
-            tokens.append(one.token)
-            yield one
+        for step in steps:
+            said = token_alternatives(step.log_p, step.token, OTHERS)
+            others = tuple(float(step.sampled_log_p[token]) for token, _ in said.others)
+            self._why.append(Why(said, float(step.sampled_log_p[step.token]), others))
+            tokens.append(step.token)
+            yield step
 
     def _go_back(self, ids: list[int]) -> None:
         """Let the cache forget what is not the beginning of `ids`; at least the last of them is left to be read."""

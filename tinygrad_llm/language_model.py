@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -22,19 +22,21 @@ import numpy as np
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation.alternatives import text_alternatives
-from tinygrad_llm.generation.batch import draws_together
+from tinygrad_llm.generation.arguments import check_integer, check_seed, check_text, stop_strings
+from tinygrad_llm.generation.batch import generate_batch_steps
 from tinygrad_llm.generation.beam import beam_search
 from tinygrad_llm.generation.best_of import best_of_n
 from tinygrad_llm.generation.cache import GrowingCache
-from tinygrad_llm.generation.chains import parse_chain, usual_chain
-from tinygrad_llm.generation.generate import Drawn, checked_ids, draws, next_log_probabilities
-from tinygrad_llm.generation.samplers import Chain, Stage
+from tinygrad_llm.generation.generate import GenerationStep, checked_ids, generate_steps, next_logits
+from tinygrad_llm.generation.generated_text import GeneratedText, TextBuilder, text_pieces
+from tinygrad_llm.generation.logits_processors import LogitsProcessor, SamplerChain
+from tinygrad_llm.generation.sampling_config import SamplingConfig
 from tinygrad_llm.generation.scoring import score_tokens
-from tinygrad_llm.generation.speculative import Draft, DraftModel, PromptLookup, speculative_draws
+from tinygrad_llm.generation.speculative import Draft, DraftModel, PromptLookup, speculative_steps
 from tinygrad_llm.generation.text_stream import TextStream
 from tinygrad_llm.generation.tree import continuation_tree
-from tinygrad_llm.generation.written import Writing, Written, written_pieces
 from tinygrad_llm.nn.transformer import Transformer
+from tinygrad_llm.other_names import SaysOtherNames
 from tinygrad_llm.pictures.distribution import Distribution
 from tinygrad_llm.text.tokenizer import Tokenizer
 
@@ -45,10 +47,7 @@ if TYPE_CHECKING:
     from tinygrad_llm.text.chat import ChatTemplate
 
 
-TEMPERATURE = 0.8  # of a text, unless told otherwise: a little more careful than the model's own distribution
-
-
-class LanguageModel:
+class LanguageModel(SaysOtherNames):
     """A network and the tokenizer it was trained with.
 
     chat_template: how a conversation is written, for a model that was trained to hold one; else None.
@@ -127,94 +126,90 @@ class LanguageModel:
 
     # --- writing -------------------------------------------------------------------------------------------
 
-    def next_word(self, prompt: str) -> Distribution:
+    def next_token(self, prompt: str) -> Distribution:
         """How probable every token is as the next one after `prompt`: a distribution that shows its top ten.
 
-        The name is for the story. A token is often a whole word, sometimes a part of one.
-        Raises InputError when the prompt is longer than the context.
+        `next_word` is another name for it. Raises InputError when the prompt is longer than the context.
         """
         ids = checked_ids(self.network, self._prompt_ids(prompt))
-        log_p = next_log_probabilities(self.network, ids, GrowingCache(self.network.config))
-        return Distribution(log_p, self.tokenizer, ids)
+        logits = next_logits(self.network, ids, GrowingCache(self.network.config))
+        return Distribution(logits, self.tokenizer, ids)
 
-    def generate(self, prompt: str, max_tokens: int = 100, **options: Any) -> str:
-        """The text that the model writes after `prompt`, without the prompt. options: as in `write`."""
-        return self.write(prompt, max_tokens, **options).text
+    next_word = next_token
 
-    def stream(self, prompt: str, max_tokens: int = 100, **options: Any) -> Iterator[str]:
-        """As `generate`, but piece by piece while it is written: whole characters, and nothing of a stop string."""
-        return written_pieces(*self._begin(prompt, max_tokens, **options))
+    def generate(self, prompt: str, max_tokens: int = 100, **options: Any) -> GeneratedText:
+        """The text that the model generates after `prompt`, without the prompt: a string that knows its tokens.
 
-    def write(self, prompt: str, max_tokens: int = 100, **options: Any) -> Written:
-        """The text that the model writes after `prompt`, with its tokens and how probable each of them was.
-
-        max_tokens: at most this many; it ends before when the model draws a token that ends a text.
+        max_tokens: at most this many (`max_new_tokens` in Transformers); the text ends earlier when the model samples a
+        stop token.
         options:
             seed: the same seed gives the same text; None gives another one each time.
             stop: a string or several; the text ends before the first of them.
             temperature, top_k, sampler, …: how tokens are chosen; see `sampler`.
             regex, json_schema: what the text has to look like; see `constraint`. It is finished within max_tokens.
-            draft: guesses several tokens at a time, which makes it faster and leaves the distribution as it is; see
-                `draft`. The same seed gives another text than without one, unless the temperature is 0.
+            draft: a draft model proposes several tokens at a time, which makes it faster and leaves the distribution as
+                it is; see `draft`. The same seed gives another text than without one, unless the temperature is 0.
 
         Raises InputError for a prompt that is longer than the context, and for values that an option cannot have.
         """
-        writing, drawn = self._begin(prompt, max_tokens, **options)
-        for _ in written_pieces(writing, drawn):
+        builder, steps = self._begin(prompt, max_tokens, **options)
+        for _ in text_pieces(builder, steps):
             pass
-        return writing.written()
+        return builder.result()
 
-    def write_many(
+    def stream(self, prompt: str, max_tokens: int = 100, **options: Any) -> Iterator[str]:
+        """As `generate`, but piece by piece while it is generated: whole characters, and nothing of a stop string."""
+        return text_pieces(*self._begin(prompt, max_tokens, **options))
+
+    def generate_batch(
         self,
         prompts: Sequence[str],
         max_tokens: int = 100,
         *,
         seed: int | None = None,
-        stop: str | Sequence[str] = (),
+        stop: str | Sequence[str] | None = (),
         regex: str | None = None,
         json_schema: Schema | None = None,
-        **choosing: Any,
-    ) -> list[Written]:
-        """What `write` gives for each of the prompts, in their order, all written at once: much faster.
+        **sampling: Any,
+    ) -> list[GeneratedText]:
+        """What `generate` gives for each of the prompts, in their order, all generated at once: much faster.
 
         The text after prompt number i (from 0) is the one that it has alone with the seed plus i. So several texts
-        after the same prompt are `model.write_many([prompt] * 5, seed=1)`. Everything else as in `write`, but no draft.
+        after the same prompt are `model.generate_batch([prompt] * 5, seed=1)`. Everything else as in `generate`, but no
+        draft.
         """
         if isinstance(prompts, str):
-            raise InputError(f"prompts must be a list of texts, it was one: {prompts!r}. For one there is write.")
-        writings = [Writing(prompt, self.tokenizer, max_tokens, stop) for prompt in prompts]
+            raise InputError(f"prompts must be a list of texts, it was one: {prompts!r}. For one there is generate.")
+        if not isinstance(prompts, Iterable):
+            raise InputError(f"prompts must be a list of texts, it was {type(prompts).__name__}.")
+        prompts = list(prompts)
+        check_seed(seed)
+        builders = [TextBuilder(prompt, self.tokenizer, max_tokens, stop) for prompt in prompts]
         ids = [self._prompt_ids(prompt) for prompt in prompts]
-        sampler, constraint = self.sampler(**choosing), self.constraint(regex, json_schema)
-        drawn = draws_together(
+        sampler, constraint = self.sampler(**sampling), self.constraint(regex, json_schema)
+        steps = generate_batch_steps(
             self.network,
             ids,
             max_tokens,
             [constrained(sampler, constraint, len(one), max_tokens) for one in ids],
             [seeded_generator(None if seed is None else seed + row) for row in range(len(prompts))],
             stop_tokens=self.stop_tokens,
-            finished=lambda row: writings[row].stopped,
+            finished=lambda row: builders[row].stopped,
         )
-        for row, one in drawn:
-            writings[row].take(one)
-        for writing in writings:
-            writing.finish()
-        return [writing.written() for writing in writings]
+        for row, step in steps:
+            builders[row].append(step)
+        for builder in builders:
+            builder.finish()
+        return [builder.result() for builder in builders]
 
-    def sampler(self, sampler: Stage | str | None = None, **stages: Any) -> Stage:
-        """What is done to a distribution before a token is drawn from it.
+    def sampler(self, **sampling: Any) -> LogitsProcessor:
+        """The logits processor that the sampling options stand for.
 
-        stages: temperature (0 always takes the most probable token, 1 draws as the model says; 0.8 unless told
-        otherwise), top_k, top_p, min_p and everything else that `chains.usual_chain` knows, in its order.
-        sampler: instead of these a chain of your own, or one that is written out: "min_p=0.1, temperature=1.5".
+        sampling: temperature (0 always takes the most probable token, 1 is the model's own distribution; 0.8 unless
+        told otherwise), top_k, top_p, min_p, repetition_penalty and everything else in `SamplingConfig`; or sampler,
+        a chain of your own, also in text form: "min_p=0.1, temperature=1.5".
         """
-        if sampler is None:
-            return usual_chain(**({"temperature": TEMPERATURE} | stages), tokenizer=self.tokenizer)
-        if stages:
-            raise InputError(
-                f"sampler says all there is to say about the choice of tokens, and {', '.join(stages)} stands beside "
-                "it. Put that into the chain, or leave the sampler out."
-            )
-        return parse_chain(sampler, self.tokenizer) if isinstance(sampler, str) else sampler
+        return SamplingConfig.of(**sampling).chain(self.tokenizer)
 
     def constraint(self, regex: str | None = None, json_schema: Schema | None = None) -> Constraint | None:
         """What a text has to look like, so that only tokens are drawn with which it still can; None for anything.
@@ -233,8 +228,11 @@ class LanguageModel:
             )
         from tinygrad_llm.generation import constraints  # here, because `import tinygrad_llm` must stay quick
 
-        words = repr(regex) if regex is not None else json.dumps(json_schema, default=repr)
-        if self._constraint is None or self._constraint[0] != words:
+        try:
+            words = repr(regex) if regex is not None else json.dumps(json_schema, default=repr)
+        except (TypeError, ValueError, RecursionError):  # no JSON: the compiler says what is wrong
+            words = ""
+        if not words or self._constraint is None or self._constraint[0] != words:
             if json_schema is not None:
                 expression = constraints.json_schema(json_schema)
             elif regex is not None:
@@ -271,23 +269,23 @@ class LanguageModel:
         max_tokens: int,
         *,
         seed: int | None = None,
-        stop: str | Sequence[str] = (),
+        stop: str | Sequence[str] | None = (),
         regex: str | None = None,
         json_schema: Schema | None = None,
         draft: Draft | LanguageModel | str | None = None,
-        **choosing: Any,
-    ) -> tuple[Writing, Iterator[Drawn]]:
+        **sampling: Any,
+    ) -> tuple[TextBuilder, Iterator[GenerationStep]]:
         """The text that is going to be written, empty, and what is drawn for it. Everything asked for is checked."""
-        sampler, rng, ids = self.sampler(**choosing), seeded_generator(seed), self._prompt_ids(prompt)
+        sampler, rng, ids = self.sampler(**sampling), seeded_generator(seed), self._prompt_ids(prompt)
         sampler = constrained(sampler, self.constraint(regex, json_schema), len(ids), max_tokens)
         if draft is None:
-            drawn = draws(self.network, ids, max_tokens, sampler, rng, stop_tokens=self.stop_tokens)
+            steps = generate_steps(self.network, ids, max_tokens, sampler, rng, stop_tokens=self.stop_tokens)
         else:
             guesses = self.draft(draft)
-            drawn = speculative_draws(
+            steps = speculative_steps(
                 self.network, guesses, ids, max_tokens, sampler, rng, stop_tokens=self.stop_tokens
             )
-        return Writing(prompt, self.tokenizer, max_tokens, stop), drawn
+        return TextBuilder(prompt, self.tokenizer, max_tokens, stop), steps
 
     # --- looking for texts ---------------------------------------------------------------------------------
 
@@ -299,15 +297,15 @@ class LanguageModel:
         *,
         by: Literal["mean", "sum"] = "mean",
         seed: int | None = None,
-        stop: str | Sequence[str] = (),
+        stop: str | Sequence[str] | None = (),
         regex: str | None = None,
         json_schema: Schema | None = None,
-        **choosing: Any,
-    ) -> list[Written]:
-        """`count` texts as `write` draws them, all at once, the most probable one first.
+        **sampling: Any,
+    ) -> list[GeneratedText]:
+        """`count` texts as `generate` samples them, all at once, the most probable one first.
 
         by: "mean" compares log p per token, "sum" that of whole texts, for which short ones are better. Text number i
-        (from 0) is drawn with the seed plus i. All end where the context does. Everything else as in `write`, but no
+        (from 0) is drawn with the seed plus i. All end where the context does. Everything else as in `generate`, but no
         draft. See `generation.best_of_n`.
         """
         ids = self._prompt_ids(prompt)
@@ -317,13 +315,13 @@ class LanguageModel:
             ids,
             count,
             room,
-            constrained(self.sampler(**choosing), self.constraint(regex, json_schema), len(ids), room),
-            [seeded_generator(None if seed is None else seed + i) for i in range(count)],
+            constrained(self.sampler(**sampling), self.constraint(regex, json_schema), len(ids), room),
+            [seeded_generator(None if seed is None else seed + i) for i in range(check_integer("count", count))],
             by=by,
             stop_tokens=self.stop_tokens,
             finished=self._finished(stop),
         )
-        return [one.written(prompt, self.tokenizer, stop) for one in found]
+        return [one.to_text(prompt, self.tokenizer, stop) for one in found]
 
     def beam_search(
         self,
@@ -332,16 +330,16 @@ class LanguageModel:
         max_tokens: int = 100,
         *,
         length_penalty: float = 0.0,
-        stop: str | Sequence[str] = (),
+        stop: str | Sequence[str] | None = (),
         regex: str | None = None,
         json_schema: Schema | None = None,
-        **choosing: Any,
-    ) -> list[Written]:
+        **sampling: Any,
+    ) -> list[GeneratedText]:
         """The most probable texts after `prompt` that `beams` beams find, the best first; nothing is drawn.
 
         length_penalty: 0 takes the most probable text, which is often a short one; 0.6 to 1 makes up for that.
-        choosing: as in `sampler`, and changes what is probable: no_repeat_ngrams=3 for instance; without, it is what
-        the model says. All texts end where the context does. stop, regex, json_schema: as in `write`. See
+        sampling: as in `sampler`, and changes what is probable: no_repeat_ngrams=3 for instance; without, it is what
+        the model says. All texts end where the context does. stop, regex, json_schema: as in `generate`. See
         `generation.beam_search`.
         """
         ids = self._prompt_ids(prompt)
@@ -352,11 +350,13 @@ class LanguageModel:
             beams,
             room,
             length_penalty=length_penalty,
-            sampler=constrained(self._unless_told(**choosing), self.constraint(regex, json_schema), len(ids), room),
+            sampler=constrained(
+                self._sampler_or_identity(**sampling), self.constraint(regex, json_schema), len(ids), room
+            ),
             stop_tokens=self.stop_tokens,
             finished=self._finished(stop),
         )
-        return [one.written(prompt, self.tokenizer, stop) for one in found]
+        return [one.to_text(prompt, self.tokenizer, stop) for one in found]
 
     def tree(
         self,
@@ -366,12 +366,12 @@ class LanguageModel:
         *,
         mass: float = 0.9,
         least: float = 0.01,
-        **choosing: Any,
+        **sampling: Any,
     ) -> Tree:
         """Where the text may go from here: its likeliest continuations as a tree, which shows itself.
 
         depth: tokens. branches: the most from one place, fewer if they have `mass` together. least: the probability of
-        a path that is still shown. choosing: as in `sampler`; without, it is what the model says.
+        a path that is still shown. sampling: as in `sampler`; without, it is what the model says.
         """
         from tinygrad_llm.pictures.tree import Tree  # here, because `import tinygrad_llm` must stay quick
 
@@ -382,20 +382,20 @@ class LanguageModel:
             branches,
             mass=mass,
             least=least,
-            sampler=self._unless_told(**choosing),
+            sampler=self._sampler_or_identity(**sampling),
             stop_tokens=self.stop_tokens,
         )
         return Tree(root, self.tokenizer, prompt)
 
-    def _unless_told(self, **choosing: Any) -> Stage:
-        """The sampler that was asked for, or none at all: what the model says."""
-        return self.sampler(**choosing if "sampler" in choosing else {"temperature": 1.0} | choosing)
+    def _sampler_or_identity(self, **sampling: Any) -> LogitsProcessor:
+        """The sampler chain of these options; without any, the model's own distribution."""
+        return SamplingConfig.of(**sampling).chain(self.tokenizer, temperature=1.0)
 
     def _room(self, ids: Sequence[int], max_tokens: int) -> int:
         """How many tokens may follow, so that the last one is chosen with the whole text in view."""
-        return min(max_tokens, self.network.config.context + 1 - len(ids))
+        return min(check_integer("max_tokens", max_tokens, 0), self.network.config.context + 1 - len(ids))
 
-    def _finished(self, stop: str | Sequence[str]) -> Callable[[tuple[int, ...]], bool]:
+    def _finished(self, stop: str | Sequence[str] | None) -> Callable[[tuple[int, ...]], bool]:
         """Whether the text of some tokens has come to a stop string."""
 
         def finished(tokens: tuple[int, ...]) -> bool:
@@ -404,23 +404,23 @@ class LanguageModel:
                 stream.push(token)
             return stream.stopped
 
-        finished(())  # complains about what cannot be a stop string
-        return finished if stop else lambda tokens: False
+        return finished if stop_strings(stop) else lambda tokens: False
 
     # --- reading -------------------------------------------------------------------------------------------
 
-    def log_probabilities(self, text: str) -> np.ndarray:
+    def log_probabilities(self, text: str, allowed_special: str | Collection[str] = ()) -> np.ndarray:
         """log p of each token of `text` after those before it, in nats, (T,), in the order of `tokenizer.encode(text)`.
 
-        Their sum is the log-probability of the text. Longer texts than the context: see `scoring.score_tokens`.
+        Their sum is the log-probability of the text. allowed_special: the special tokens that it may contain, as for
+        `tokenizer.encode`. Longer texts than the context: see `scoring.score_tokens`.
         Raises InputError for an empty text.
         """
-        ids = self.tokenizer.encode_array(text)
+        ids = self.tokenizer.encode_array(check_text("text", text), allowed_special)
         if len(ids) == 0:
             raise InputError("text is empty, and has no probability. Give a text of at least one character.")
         return score_tokens(self.network, np.concatenate([self._start_ids(), ids]))
 
-    def alternatives(self, text: str | Written, prompt: str = "", count: int = 5) -> Alternatives:
+    def alternatives(self, text: str | GeneratedText, prompt: str = "", count: int = 5) -> Alternatives:
         """What else `text` could have said: for each token how probable it was after those before it, and the others.
 
         text: any text, or one that the model wrote, which brings its prompt with it. prompt: what stands before it.
@@ -428,10 +428,10 @@ class LanguageModel:
         """
         from tinygrad_llm.pictures.alternatives import Alternatives  # here, because `import tinygrad_llm` must be quick
 
-        ids = text.ids if isinstance(text, Written) else self.tokenizer.encode_array(text)
+        ids = text.ids if isinstance(text, GeneratedText) else self.tokenizer.encode_array(check_text("text", text))
         if len(ids) == 0:
             raise InputError("text is empty, and could have said anything. Give a text of at least one character.")
-        before = self._prompt_ids(text.prompt if isinstance(text, Written) else prompt)
+        before = self._prompt_ids(text.prompt if isinstance(text, GeneratedText) else prompt)
         choices = text_alternatives(self.network, np.concatenate([before, ids]), count, first=len(before))
         return Alternatives(choices, self.tokenizer)
 
@@ -444,7 +444,7 @@ class LanguageModel:
         return -float(self.log_probabilities(text).sum()) / math.log(2.0) / len(text.encode())
 
     def _prompt_ids(self, prompt: str) -> list[int]:
-        ids = self.tokenizer.encode(prompt)
+        ids = self.tokenizer.encode(check_text("prompt", prompt))
         return ids if ids and self.begin_token is None else self._start_ids() + ids
 
     def _start_ids(self) -> list[int]:
@@ -454,15 +454,16 @@ class LanguageModel:
         return self.tokenizer.encode("\n") if end is None else [end]
 
 
-def constrained(sampler: Stage, constraint: Constraint | None, after: int, max_tokens: int) -> Stage:
+def constrained(
+    sampler: LogitsProcessor, constraint: Constraint | None, after: int, max_tokens: int
+) -> LogitsProcessor:
     """The sampler behind the constraint, if there is one, for a text after a prompt of `after` ids."""
-    return sampler if constraint is None else Chain((constraint.stage(after, max_tokens), sampler))
+    return sampler if constraint is None else SamplerChain((constraint.processor(after, max_tokens), sampler))
 
 
 def seeded_generator(seed: int | None) -> np.random.Generator:
-    """NumPy's generator; with None a different one each time. Raises InputError for a negative seed."""
-    if seed is not None and seed < 0:
-        raise InputError(f"seed must be a whole number of at least 0, it was {seed}.")
+    """NumPy's generator; with None a different one each time. Raises InputError for what is not a seed."""
+    check_seed(seed)
     return np.random.default_rng(seed)
 
 

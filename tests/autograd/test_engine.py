@@ -8,7 +8,7 @@ import weakref
 import numpy as np
 import pytest
 
-from tinygrad_llm.autograd import Tensor, no_grad
+from tinygrad_llm.autograd import Tensor, no_grad, primitive
 from tinygrad_llm.autograd.engine import topological_order
 from tinygrad_llm.autograd.functional import gradients
 from tinygrad_llm.autograd.subgraph import leading_to
@@ -97,6 +97,30 @@ def test_retain_graph_allows_a_second_pass():
     y.backward(retain_graph=True)
     y.backward()
     assert x.grad.data[0] == 6.0
+
+
+RULES = {
+    "a bare array": (lambda g, out, x, y: g * y, r"returned a ndarray; it must return a tuple.*there are 2"),
+    "too few": (lambda g, out, x, y: (g * y,), r"the op 'product' returned 1 gradients; it must.*there are 2"),
+    "not summed": (lambda g, out, x, y: (g * y, g * x), r"of shape \(3, 2\) for input 2, of shape \(2,\)"),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_that_returns_something_else_is_named(name):
+    @primitive
+    def product(x, y):
+        return x * y
+
+    rule, message = RULES[name]
+    product.vjp(rule)
+    x, y = Tensor(np.ones((3, 2)), requires_grad=True), leaf(1.0, 2.0)
+    with pytest.raises(InputError, match=message):
+        product(x, y).sum().backward()
+    assert y.grad is None
+    if name == "not summed":
+        product(x, 2.0).sum().backward()  # what nobody wants may have any shape
+        assert x.grad.data.tolist() == [[2.0, 2.0]] * 3
 
 
 # --- hooks ----------------------------------------------------------------------------------------------------

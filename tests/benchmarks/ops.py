@@ -44,7 +44,7 @@ from surroundings import Surroundings
 
 OP_SECONDS = 0.03  # each op is repeated for about so long in a turn, and the median counts
 ONE_THREAD, ALL_CORES = "PyTorch, one thread", "PyTorch, all cores"
-ADAMW = {"rate": 1e-3, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "decay": 0.1, "step": 10}
+ADAMW: dict[str, Any] = {"lr": 1e-3, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.1}
 DROPPED = 0.1
 
 
@@ -109,11 +109,15 @@ def our_cases(a: SimpleNamespace) -> dict[str, Case]:
 
     from tinygrad_llm.autograd import Tensor
     from tinygrad_llm.nn import functional as F
-    from tinygrad_llm.training.optimizers import adamw_in_place, sum_of_squares
+    from tinygrad_llm.optim import AdamW
+    from tinygrad_llm.training.gradient_norm import sum_of_squares
 
     def learned(*values: np.ndarray) -> tuple[Tensor, ...]:
         return tuple(Tensor(value, requires_grad=True) for value in values)
 
+    (parameter,) = learned(a.parameters[0])
+    parameter.grad = Tensor(a.parameters[1])
+    optimizer = AdamW([parameter], **ADAMW)
     dropping = np.random.default_rng(0)
     return {
         "linear": Case(F.linear, learned(a.x, a.up, a.bias), 3),
@@ -131,7 +135,7 @@ def our_cases(a: SimpleNamespace) -> dict[str, Case]:
         "linear_cross_entropy": Case(F.linear_cross_entropy, (*learned(a.x, a.table), a.ids), 2),
         "embedding": Case(F.embedding, (*learned(a.table), a.ids), 1),
         "dropout": Case(lambda x: F.dropout(x, DROPPED, dropping), learned(a.x), 1),
-        "adamw_step": Case(partial(adamw_in_place, scale=1.0, **ADAMW), tuple(a.parameters)),
+        "adamw_step": Case(lambda: optimizer.apply([optimizer.pieces(0)], scale=1.0), ()),
         "sum_of_squares": Case(sum_of_squares, (a.parameters[1],)),
     }
 
@@ -179,7 +183,7 @@ def torch_cases(a: SimpleNamespace) -> dict[str, Case]:
     ids = torch.tensor(a.ids)
     parameter = torch.nn.Parameter(torch.tensor(a.parameters[0]))
     parameter.grad = torch.tensor(a.parameters[1])
-    optimizer = torch.optim.AdamW([parameter], lr=ADAMW["rate"], betas=(0.9, 0.99), weight_decay=0.1, fused=True)
+    optimizer = torch.optim.AdamW([parameter], **ADAMW, fused=True)
     return {
         "linear": Case(F.linear, learned(a.x, a.up, a.bias), 3),
         "gelu_tanh": Case(partial(F.gelu, approximate="tanh"), learned(a.hidden), 1),

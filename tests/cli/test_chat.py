@@ -98,7 +98,7 @@ def test_why_shows_each_token_and_what_else_could_have_been(model):
         assert name == repr(letter)
         p, drawn = (float(number) for number in [part for part in numbers if part[0] in "01"][:2])
         assert p == pytest.approx(float(f"{2.718281828459045**why.said.log_p:.4f}"), abs=1e-4)
-        assert drawn == pytest.approx(2.718281828459045**why.drawn_log_p, abs=1e-4)
+        assert drawn == pytest.approx(2.718281828459045**why.sampled_log_p, abs=1e-4)
         assert row.count("0.") >= 4  # beside the two at least two others
 
 

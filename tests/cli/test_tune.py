@@ -23,7 +23,7 @@ from tinygrad_llm.training.trainer import Trainer
 SENTENCES = ("The ferry leaves at seven. ", "Nobody is on the quay.\n", "Rain again; the captain counts his ropes.\n")
 TEXT = "".join(SENTENCES[i] for i in np.random.default_rng(0).integers(0, len(SENTENCES), 300))
 CONTEXT = 12
-OPTIONS = ["--lora", 2, "--steps", 6, "--batch", 3, "--context", CONTEXT, "--eval-every", 3, "--rate", 0.03]
+OPTIONS = ["--lora", 2, "--steps", 6, "--batch", 3, "--context", CONTEXT, "--eval-every", 3, "--lr", 0.03]
 FILES = {"config.json", "tokenizer.json", "model.safetensors", "adapters.safetensors", "metrics.jsonl", "samples.txt"}
 FILES |= {"loss.png", "checkpoints"}
 

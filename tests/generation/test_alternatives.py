@@ -5,7 +5,15 @@ import pytest
 
 from tinygrad_llm import Tensor, no_grad
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.generation import Chain, Temperature, TopK, drawn_alternatives, draws, score_tokens, text_alternatives
+from tinygrad_llm.generation import (
+    SamplerChain,
+    Temperature,
+    TopK,
+    generate_steps,
+    score_tokens,
+    step_alternatives,
+    text_alternatives,
+)
 from tinygrad_llm.nn.functional import log_softmax
 
 IDS = np.random.default_rng(0).integers(0, 50, 14)
@@ -62,11 +70,11 @@ def test_a_text_is_read_and_logits_are_computed_in_portions(make_model, monkeypa
 
 
 def test_of_a_text_that_is_being_drawn(model):
-    sampler = Chain((Temperature(2.0), TopK(3)))
-    drawn = list(draws(model, IDS[:5], 6, sampler, np.random.default_rng(0)))
-    for choice, one in zip(drawn_alternatives(drawn, 4), drawn, strict=True):
+    sampler = SamplerChain((Temperature(2.0), TopK(3)))
+    drawn = list(generate_steps(model, IDS[:5], 6, sampler, np.random.default_rng(0)))
+    for choice, one in zip(step_alternatives(drawn, 4), drawn, strict=True):
         check(choice, one.log_p, one.token, 4)
-    for choice in drawn_alternatives(drawn, 4, sampled=True):
+    for choice in step_alternatives(drawn, 4, sampled=True):
         assert len(choice.others) == 2  # of three that could come
         assert np.exp([choice.log_p, *(x for _, x in choice.others)]).sum() == pytest.approx(1.0)
 
@@ -91,7 +99,7 @@ def test_errors(model):
         text_alternatives(model, [1])
     with pytest.raises(InputError, match="first must be 1 to 13 in a text of 14 tokens, it was 14"):
         text_alternatives(model, IDS, first=14)
-    with pytest.raises(InputError, match="count must be at least 1, it was 0"):
+    with pytest.raises(InputError, match="count must be an integer of at least 1, it was 0"):
         text_alternatives(model, IDS, 0)
-    with pytest.raises(InputError, match="count must be at least 1"):
-        drawn_alternatives([], 0)
+    with pytest.raises(InputError, match="count must be an integer of at least 1"):
+        step_alternatives([], 0)

@@ -6,20 +6,20 @@ import pytest
 import tinygrad_llm as tg
 from tinygrad_llm.errors import InputError, MachineError
 from tinygrad_llm.generation import (
-    Chain,
     GrowingCache,
+    SamplerChain,
     Temperature,
     TopK,
-    draws,
-    draws_together,
     generate_batch,
+    generate_batch_steps,
+    generate_steps,
     generate_tokens,
     next_log_probabilities,
 )
 from tinygrad_llm.generation import generate as generate_module
 
 KINDS = ["gpt2", "llama", "gemma3"]
-CHAIN = Chain((Temperature(0.9), TopK(20)))
+CHAIN = SamplerChain((Temperature(0.9), TopK(20)))
 GREEDY = Temperature(0.0)
 PROMPTS = [[3, 1, 4, 1, 5, 9, 2, 6], [5], [3, 5, 8, 9, 7], [3, 5, 8, 9, 7]]
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}
@@ -43,10 +43,10 @@ def test_tokens_and_distributions_are_those_of_each_prompt_alone(make_model, kin
     """Also when the texts are longer than the context (16), at different moments."""
     model = make_model(kind, dtype=dtype)
     written = [[] for _ in PROMPTS]
-    for row, drawn in draws_together(model, PROMPTS, 40, [sampler] * 4, generators(4)):
+    for row, drawn in generate_batch_steps(model, PROMPTS, 40, [sampler] * 4, generators(4)):
         written[row].append(drawn)
     for prompt, rng, of_row in zip(PROMPTS, generators(4), written, strict=True):
-        expected = list(draws(model, prompt, 40, sampler, rng))
+        expected = list(generate_steps(model, prompt, 40, sampler, rng))
         assert [one.token for one in of_row] == [one.token for one in expected]
         for one, other in zip(of_row, expected, strict=True):
             assert np.abs(one.log_p - other.log_p).max() < TOLERANCE[dtype]
@@ -66,14 +66,14 @@ def test_each_prompt_has_its_own_sampler_and_its_own_end(model):
 def test_a_text_that_has_ended_costs_nothing_any_more(model, monkeypatch):
     """The rows of what is read become fewer, and the padding that only the longest text caused is gone."""
     shapes = []
-    read = generate_module.next_log_probabilities
+    read = generate_module.next_logits
 
     def watched(model, ids, cache):
         log_p = read(model, ids, cache)
         shapes.append((len(ids), cache.length))
         return log_p
 
-    monkeypatch.setattr("tinygrad_llm.generation.batch.next_log_probabilities", watched)
+    monkeypatch.setattr("tinygrad_llm.generation.batch.next_logits", watched)
     ends = {0: 2, 1: 4, 2: 3}  # tokens after which each text ends
     given = [0, 0, 0]
 
@@ -81,16 +81,18 @@ def test_a_text_that_has_ended_costs_nothing_any_more(model, monkeypatch):
         given[row] += 1
         return given[row] == ends[row]
 
-    rows = [row for row, _ in draws_together(model, PROMPTS[:3], 9, [CHAIN] * 3, generators(3), finished=finished)]
+    rows = [
+        row for row, _ in generate_batch_steps(model, PROMPTS[:3], 9, [CHAIN] * 3, generators(3), finished=finished)
+    ]
     assert rows == [0, 1, 2, 0, 1, 2, 1, 2, 1]  # in turns, in the order of the prompts
     assert shapes == [(3, 8), (3, 9), (2, 7), (1, 4)]
 
 
 def test_equal_prompts_are_read_once(model, monkeypatch):
     lengths = []
-    read = generate_module.next_log_probabilities
+    read = generate_module.next_logits
     monkeypatch.setattr(
-        "tinygrad_llm.generation.batch.next_log_probabilities",
+        "tinygrad_llm.generation.batch.next_logits",
         lambda model, ids, cache: lengths.append(np.shape(ids)) or read(model, ids, cache),
     )
     tokens = generate_batch(model, [PROMPTS[0]] * 5, 3, [CHAIN] * 5, generators(5))
@@ -121,11 +123,11 @@ def test_no_prompts_and_no_tokens(model):
 
 def test_errors_come_before_anything_is_read(model):
     with pytest.raises(InputError, match="17 tokens long"):
-        draws_together(model, [[1], [1] * 17], 5, [CHAIN] * 2, generators(2))
+        generate_batch_steps(model, [[1], [1] * 17], 5, [CHAIN] * 2, generators(2))
     with pytest.raises(InputError, match="2 prompts, 1 samplers and 3 generators"):
-        draws_together(model, [[1], [2]], 5, [CHAIN], generators(3))
-    with pytest.raises(InputError, match="max_tokens must be at least 0"):
-        draws_together(model, [[1]], -1, [CHAIN], generators(1))
+        generate_batch_steps(model, [[1], [2]], 5, [CHAIN], generators(3))
+    with pytest.raises(InputError, match="max_tokens must be an integer of at least 0"):
+        generate_batch_steps(model, [[1]], -1, [CHAIN], generators(1))
 
 
 @pytest.mark.download
@@ -140,7 +142,7 @@ def test_real_models_write_the_same_together_and_alone(name, options):
             raise
         pytest.skip(f"offline: {error}")
     prompts = ["The capital of France is", "Once upon a time, in a small village near the sea, there", "def f(n):\n"]
-    for row, written in enumerate(model.write_many(prompts, 12, **options)):
-        alone = model.write(prompts[row], 12, **options | {"seed": options.get("seed", 0) + row})
-        assert written.text == alone.text
+    for row, written in enumerate(model.generate_batch(prompts, 12, **options)):
+        alone = model.generate(prompts[row], 12, **options | {"seed": options.get("seed", 0) + row})
+        assert written == alone
         assert written.log_probabilities == pytest.approx(alone.log_probabilities, abs=1e-4)

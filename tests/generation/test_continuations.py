@@ -10,9 +10,9 @@ import pytest
 from tinygrad_llm import Transformer, TransformerConfig, no_grad
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation import (
-    Chain,
     Continuation,
     NoRepeatNgrams,
+    SamplerChain,
     Temperature,
     TopK,
     beam_search,
@@ -22,6 +22,7 @@ from tinygrad_llm.generation import (
     text_alternatives,
     tree,
 )
+from tinygrad_llm.generation.logits_processors import sampling_distribution
 from tinygrad_llm.nn.functional import log_softmax
 from tinygrad_llm.text import Tokenizer
 
@@ -65,7 +66,7 @@ def steps(model, tokens, sampler=None) -> list[float]:
     else:
         log_p = distributions(model, np.array([tokens]))[0]
     if sampler is not None:
-        log_p = [sampler(row, PROMPT + list(tokens[:t])) for t, row in enumerate(log_p)]
+        log_p = [sampling_distribution(sampler, row, PROMPT + list(tokens[:t])) for t, row in enumerate(log_p)]
     return [float(row[token]) for row, token in zip(log_p, tokens, strict=True)]
 
 
@@ -181,23 +182,23 @@ def test_a_sampler_changes_what_is_searched(model):
 
 def test_nothing_is_asked_for(model):
     assert beam_search(model, PROMPT, 3, 0) == [Continuation()]
-    assert best_of_n(model, PROMPT, 2, 0, Chain(), dice(2)) == [Continuation()] * 2
+    assert best_of_n(model, PROMPT, 2, 0, SamplerChain(), generators(2)) == [Continuation()] * 2
     assert Continuation().log_p == Continuation().mean_log_p == 0.0
 
 
 # --- best of n --------------------------------------------------------------------------------------------------
 
 
-def dice(count: int, seed: int = 7) -> list[np.random.Generator]:
+def generators(count: int, seed: int = 7) -> list[np.random.Generator]:
     return [np.random.default_rng(seed + i) for i in range(count)]
 
 
 @pytest.mark.parametrize("by", ["mean", "sum"])
 def test_each_is_what_its_generator_draws_and_the_best_comes_first(model, by):
-    sampler, count = Chain((TopK(4), Temperature(1.3))), 9
-    found = best_of_n(model, PROMPT, count, LENGTH, sampler, dice(count), by=by, stop_tokens=(STOP,))
+    sampler, count = SamplerChain((TopK(4), Temperature(1.3))), 9
+    found = best_of_n(model, PROMPT, count, LENGTH, sampler, generators(count), by=by, stop_tokens=(STOP,))
     one_by_one = []
-    for rng in dice(count):
+    for rng in generators(count):
         tokens = list(generate_tokens(model, PROMPT, LENGTH, sampler, rng, stop_tokens=(STOP,)))
         ended = len(tokens) < LENGTH
         one_by_one.append(continuation(model, [*tokens, *[STOP] * ended], ended, sampler))
@@ -207,7 +208,7 @@ def test_each_is_what_its_generator_draws_and_the_best_comes_first(model, by):
 
 
 def test_more_of_them_do_not_change_the_earlier_ones(model):
-    few, many = (best_of_n(model, PROMPT, n, LENGTH, Temperature(1.5), dice(n)) for n in (2, 6))
+    few, many = (best_of_n(model, PROMPT, n, LENGTH, Temperature(1.5), generators(n)) for n in (2, 6))
     assert {one.tokens for one in few} <= {one.tokens for one in many}
 
 
@@ -217,8 +218,8 @@ def test_they_may_be_finished_by_other_things_than_a_stop_token(model):
 
     for one in beam_search(model, PROMPT, 20, LENGTH, finished=finished):
         assert 1 not in one.tokens[:-1] and (len(one.tokens) == LENGTH or one.tokens[-1] == 1) and not one.ended
-    whole = best_of_n(model, PROMPT, 9, LENGTH, Temperature(1.5), dice(9))
-    cut = best_of_n(model, PROMPT, 9, LENGTH, Temperature(1.5), dice(9), finished=finished)
+    whole = best_of_n(model, PROMPT, 9, LENGTH, Temperature(1.5), generators(9))
+    cut = best_of_n(model, PROMPT, 9, LENGTH, Temperature(1.5), generators(9), finished=finished)
     expected = {one.tokens[: one.tokens.index(1) + 1] if 1 in one.tokens else one.tokens for one in whole}
     assert {one.tokens for one in cut} == expected
 
@@ -226,12 +227,12 @@ def test_they_may_be_finished_by_other_things_than_a_stop_token(model):
 def test_as_texts_after_a_prompt():
     tokenizer = Tokenizer.train("", 256)
     one = Continuation(tuple(b"not to be"), (-1.0,) * 10, (-0.5,) * 10)
-    written = one.written("or ", tokenizer)
-    assert (written.prompt, written.text, written.ending) == ("or ", "not to be", "stop token")
+    written = one.to_text("or ", tokenizer)
+    assert (written.prompt, written, written.ending) == ("or ", "not to be", "stop token")
     assert written.log_probabilities.tolist() == [-1.0] * 9 and written.sampled_log_probabilities.sum() == -4.5
-    stopped = one.written("or ", tokenizer, stop="to")
-    assert (stopped.text, stopped.ending) == ("not ", "stop string")
-    assert Continuation((65,), (-1.0,), (-1.0,)).written("", tokenizer).ending == "max tokens"
+    stopped = one.to_text("or ", tokenizer, stop="to")
+    assert (stopped, stopped.ending) == ("not ", "stop string")
+    assert Continuation((65,), (-1.0,), (-1.0,)).to_text("", tokenizer).ending == "max tokens"
 
 
 # --- the tree ---------------------------------------------------------------------------------------------------
@@ -296,20 +297,23 @@ def test_a_sampler_prunes_the_tree(model):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda model: beam_search(model, PROMPT, 0, 3), "beams must be at least 1, it was 0"),
-        (lambda model: beam_search(model, PROMPT, 2, -1), "max_tokens must be at least 0, it was -1"),
+        (lambda model: beam_search(model, PROMPT, 0, 3), "beams must be an integer of at least 1, it was 0"),
+        (lambda model: beam_search(model, PROMPT, 2, -1), "max_tokens must be an integer of at least 0, it was -1"),
         (lambda model: beam_search(model, PROMPT, 2, 7), "3 tokens and then 7 .* which is 8; at most 6 fit"),
         (lambda model: beam_search(model, [9], 2, 3), "ids must be 0 to 4"),
         (lambda model: beam_search(model, PROMPT, 2, 3, length_penalty=-1), "length_penalty must be a number of at"),
         (
-            lambda model: best_of_n(model, PROMPT, 0, 3, Chain(), []),
-            "count must be at least 1, each with a generator: it was 0",
+            lambda model: best_of_n(model, PROMPT, 0, 3, SamplerChain(), []),
+            "count must be an integer of at least 1, it was 0",
         ),
-        (lambda model: best_of_n(model, PROMPT, 3, 3, Chain(), dice(2)), "it was 3, with 2 of them"),
-        (lambda model: best_of_n(model, PROMPT, 2, 3, Chain(), dice(2), by="best"), "by must be 'mean' or 'sum'"),
-        (lambda model: best_of_n(model, PROMPT, 2, 7, Chain(), dice(2)), "at most 6 fit"),
-        (lambda model: continuation_tree(model, PROMPT, 0), "depth and branches must be at least 1, they were 0 and 3"),
-        (lambda model: continuation_tree(model, PROMPT, 2, least=0.0), "mass and least must be above 0"),
+        (lambda model: best_of_n(model, PROMPT, 3, 3, SamplerChain(), generators(2)), "count was 3, with 2 generators"),
+        (
+            lambda model: best_of_n(model, PROMPT, 2, 3, SamplerChain(), generators(2), by="best"),
+            "by must be 'mean' or 'sum'",
+        ),
+        (lambda model: best_of_n(model, PROMPT, 2, 7, SamplerChain(), generators(2)), "at most 6 fit"),
+        (lambda model: continuation_tree(model, PROMPT, 0), "depth must be an integer of at least 1, it was 0"),
+        (lambda model: continuation_tree(model, PROMPT, 2, least=0.0), "must be above 0 and at most 1, it was"),
         (lambda model: continuation_tree(model, PROMPT, 7), "depth: 3 tokens and then 7 .* at most 6 fit"),
     ],
 )
@@ -326,7 +330,7 @@ def test_on_a_gpu():
     def everything_found():
         return [
             beam_search(model, PROMPT, 3, LENGTH, stop_tokens=(STOP,)),
-            best_of_n(model, PROMPT, 5, LENGTH, Temperature(1.5), dice(5), stop_tokens=(STOP,)),
+            best_of_n(model, PROMPT, 5, LENGTH, Temperature(1.5), generators(5), stop_tokens=(STOP,)),
             [path for path, _ in continuation_tree(model, PROMPT, stop_tokens=(STOP,)).walk()],
             [one.rank for one in text_alternatives(model, [*PROMPT, 0, 2, 1])],
         ]

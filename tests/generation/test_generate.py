@@ -6,19 +6,20 @@ import pytest
 from tinygrad_llm import Tensor, no_grad
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation import (
-    Chain,
     GrowingCache,
+    SamplerChain,
     Temperature,
     TopK,
-    draw,
-    draws,
+    generate_steps,
     generate_tokens,
     next_log_probabilities,
+    sample,
 )
 from tinygrad_llm.generation import generate as generate_module
+from tinygrad_llm.generation.logits_processors import sampling_distribution
 from tinygrad_llm.nn.functional import log_softmax
 
-CHAIN = Chain((Temperature(0.9), TopK(20)))
+CHAIN = SamplerChain((Temperature(0.9), TopK(20)))
 PROMPT = [3, 1, 4, 1, 5]
 
 
@@ -31,7 +32,7 @@ def without_cache(model, ids, max_tokens, seed):
             seen = seen[len(seen) - max(1, context // 2) :]
         with no_grad():
             logits = model(np.array([seen])).numpy()[0, -1]
-        token = int(draw(CHAIN(log_softmax(logits)), rng))
+        token = int(sample(sampling_distribution(CHAIN, logits), rng))
         seen.append(token)
         tokens.append(token)
     return tokens
@@ -117,12 +118,12 @@ def test_log_probabilities_are_those_of_the_model_and_sum_to_one(model):
 
 
 def test_the_distributions_before_and_after_the_sampler_are_kept_apart(model):
-    drawn = list(draws(model, PROMPT, 6, CHAIN, np.random.default_rng(0)))
+    drawn = list(generate_steps(model, PROMPT, 6, CHAIN, np.random.default_rng(0)))
     assert [one.token for one in drawn] == generate(model, max_tokens=6)
     text = list(PROMPT)
     for one in drawn:
         assert one.log_p == pytest.approx(next_log_probabilities(model, text, GrowingCache(model.config)), abs=1e-10)
-        assert (one.sampled_log_p == CHAIN(one.log_p)).all()
+        assert one.sampled_log_p == pytest.approx(sampling_distribution(CHAIN, one.log_p), abs=1e-10)
         assert one.sampled_log_p[one.token] > -np.inf
         text.append(one.token)
 
@@ -159,7 +160,7 @@ def test_a_prompt_that_cannot_be_read(model, ids, message):
 
 
 def test_other_errors(model):
-    with pytest.raises(InputError, match="max_tokens must be at least 0, it was -1"):
+    with pytest.raises(InputError, match="max_tokens must be an integer of at least 0, it was -1"):
         generate_tokens(model, PROMPT, -1, CHAIN, np.random.default_rng(0))
     cache = GrowingCache(model.config)
     next_log_probabilities(model, PROMPT, cache)

@@ -8,17 +8,21 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tinygrad_llm import Transformer, TransformerConfig, no_grad
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation import (
-    Chain,
     FrequencyPenalty,
+    GrowingCache,
     NoRepeatNgrams,
     PresencePenalty,
     RepetitionPenalty,
+    SamplerChain,
     Temperature,
     TopK,
+    generate_steps,
     penalties,
 )
+from tinygrad_llm.generation.logits_processors import sampling_distribution
 from tinygrad_llm.nn.functional import log_softmax
 
 V = 6
@@ -27,7 +31,7 @@ P = np.array([0.32, 0.32, 0.16, 0.08, 0.08, 0.04])
 
 def after(stage, probabilities, text) -> np.ndarray:
     with np.errstate(divide="ignore"):
-        return np.exp(stage(np.log(probabilities), text))
+        return np.exp(sampling_distribution(stage, np.log(probabilities), text))
 
 
 def test_the_examples_in_the_docstrings():
@@ -59,18 +63,35 @@ def test_values_worked_out_by_hand(stage, text, weights):
     assert after(stage, P, text) == pytest.approx(weights / weights.sum(), abs=1e-12)
 
 
-def test_a_repetition_penalty_by_hand():
-    """Powers of two, so that the logits are whole numbers of log 2: 2, 1, 0, -1, -2 with mean 0."""
-    weights = np.array([4.0, 2.0, 1.0, 0.5, 0.25])
-    halved = np.array([2.0, 2.0, 1.0, 0.25, 0.25])  # 2 / 2 = 1 and -1 · 2 = -2
-    assert after(RepetitionPenalty(2.0), weights / 7.75, [0, 3, 3, 0]) == pytest.approx(halved / halved.sum())
-    lately = np.array([4.0, 2.0, 1.0, 0.25, 0.25])
-    assert after(RepetitionPenalty(2.0, last=2), weights / 7.75, [0, 3, 3]) == pytest.approx(lately / lately.sum())
-    nothing = after(RepetitionPenalty(1.0), weights / 7.75, [0, 3])
-    assert nothing == pytest.approx(weights / 7.75)
+def test_a_repetition_penalty_works_on_the_raw_logits():
+    """Positive ones are divided, negative ones multiplied, whatever their mean is; as Transformers and llama.cpp do."""
+    logits = np.array([4.0, 2.0, 0.0, -1.0, -3.0])
+    assert RepetitionPenalty(2.0)(logits, [0, 3, 3, 0, 2]).tolist() == [2.0, 2.0, 0.0, -2.0, -3.0]
+    assert RepetitionPenalty(2.0, last=2)(logits, [0, 3, 3]).tolist() == [4.0, 2.0, 0.0, -2.0, -3.0]
+    assert RepetitionPenalty(0.5)(logits, [1, 4]).tolist() == [4.0, 4.0, 0.0, -1.0, -1.5]
+    assert RepetitionPenalty(1.0)(logits, [0, 3]).tolist() == logits.tolist()
+    shifted = RepetitionPenalty(2.0)(logits + 10, [0, 3]).tolist()
+    assert shifted == [7.0, 12.0, 10.0, 4.5, 7.0]
 
 
-# Drawn distributions, some tokens removed by an earlier stage, and a drawn text.
+def test_a_model_is_penalised_on_its_raw_logits():
+    """Not on log-probabilities, of which none is positive."""
+    model = Transformer(TransformerConfig.gpt2(vocab_size=V, context=8, layers=1, heads=1, width=4), seed=0)
+    model.embedding.weight.data *= 40.0
+    prompt = [1, 2, 5]
+    cache = GrowingCache(model.config)
+    (step,) = generate_steps(model, prompt, 1, RepetitionPenalty(3.0), np.random.default_rng(0), cache=cache)
+    with no_grad():
+        logits = model(np.array([prompt])).numpy()[0, -1].astype(np.float64)
+    assert (logits[prompt] > 0).any() and (logits[prompt] < 0).any()
+    expected = [x / 3 if x > 0 else x * 3 for x in logits[prompt]]
+    logits_after = logits.copy()
+    logits_after[prompt] = expected
+    assert step.log_p == pytest.approx(log_softmax(logits), abs=1e-5)
+    assert step.sampled_log_p == pytest.approx(log_softmax(logits_after), abs=1e-5)
+
+
+# Any distributions, some tokens removed by an earlier stage, and any text.
 logits = st.lists(st.floats(-20, 20), min_size=V, max_size=V)
 distributions = st.tuples(logits, st.sets(st.integers(1, V - 1), max_size=4)).map(
     lambda drawn: log_softmax(np.where(np.isin(np.arange(V), list(drawn[1])), -np.inf, np.array(drawn[0])))
@@ -89,9 +110,7 @@ def by_definition(stage, log_p: list[float], text: list[int]) -> list[float]:
         case PresencePenalty(penalty):
             return [log_p[i] - penalty * (i in lately) for i in range(V)]
         case RepetitionPenalty(penalty):
-            possible = [x for x in log_p if x > -math.inf]
-            logits = [x - math.fsum(possible) / len(possible) for x in log_p]
-            return [(x / penalty if x > 0 else x * penalty) if i in lately else x for i, x in enumerate(logits)]
+            return [(x / penalty if x > 0 else x * penalty) if i in lately else x for i, x in enumerate(log_p)]
         case NoRepeatNgrams(n):
             rows = [tuple(text[i : i + n]) for i in range(len(text) - n + 1)]
             enough = len(text) >= n - 1
@@ -112,7 +131,7 @@ def test_drawn_texts_against_the_definition(log_p, text, stage):
     before = log_p.copy()
     expected = np.array(by_definition(stage, log_p.tolist(), text))
     assume(expected.max() > -np.inf)
-    got = stage(log_p, text)
+    got = sampling_distribution(stage, log_p, text)
     assert np.exp(got) == pytest.approx(np.exp(log_softmax(expected)), abs=1e-9)
     assert abs(np.exp(got).sum() - 1.0) < 1e-12
     assert (got[log_p == -np.inf] == -np.inf).all()
@@ -127,7 +146,7 @@ def test_without_a_text_nothing_changes(log_p, stage):
 def test_the_order_in_a_chain_is_the_order_of_work():
     """Penalised first, another token is the likeliest; penalised last, there is no other one any more."""
     penalty = RepetitionPenalty(3.0)
-    first, last = Chain((penalty, TopK(1))), Chain((TopK(1), penalty))
+    first, last = SamplerChain((penalty, TopK(1))), SamplerChain((TopK(1), penalty))
     p = [0.5, 0.3, 0.1, 0.1]
     assert after(first, p, [0]) == pytest.approx([0, 1, 0, 0])
     assert after(last, p, [0]) == pytest.approx([1, 0, 0, 0])
@@ -141,10 +160,10 @@ def test_a_model_that_turns_in_circles_gets_out_of_them():
         for _ in range(length):
             p = np.full(V, 0.002)
             p[(text[-1] + 1) % 3] = 0.99
-            text.append(int(Chain((stage, Temperature(0.0)))(np.log(p), text).argmax()))
+            text.append(int(SamplerChain((stage, Temperature(0.0)))(np.log(p), text).argmax()))
         return text
 
-    assert set(write(Chain())) == {0, 1, 2}
+    assert set(write(SamplerChain())) == {0, 1, 2}
     assert set(write(FrequencyPenalty(3.0))) == {0, 1, 2, 3, 4, 5}
     trigrams = list(zip(*[write(NoRepeatNgrams(3))[i:] for i in range(3)], strict=False))
     assert len(trigrams) == len(set(trigrams))
@@ -155,12 +174,12 @@ def test_a_model_that_turns_in_circles_gets_out_of_them():
     [
         (lambda: RepetitionPenalty(0.0), "repetition_penalty must be a number above 0, it was 0.0"),
         (lambda: RepetitionPenalty(math.inf), "repetition_penalty"),
-        (lambda: RepetitionPenalty(1.1, last=0), "repetition_penalty: last must be a whole number of at least 1"),
+        (lambda: RepetitionPenalty(1.1, last=0), "repetition_penalty: last must be an integer of at least 1"),
         (lambda: FrequencyPenalty(math.nan), "frequency_penalty must be a number, it was nan"),
         (lambda: FrequencyPenalty(1, last=2.5), "frequency_penalty: last"),
         (lambda: PresencePenalty("1"), "presence_penalty must be a number, it was '1'"),
-        (lambda: NoRepeatNgrams(0), "no_repeat_ngrams must be a whole number of at least 1, it was 0"),
-        (lambda: NoRepeatNgrams(1)(np.log(P), range(V)), "leaves no token"),
+        (lambda: NoRepeatNgrams(0), "no_repeat_ngrams must be an integer of at least 1, it was 0"),
+        (lambda: after(NoRepeatNgrams(1), P, range(V)), "leaves no token"),
     ],
 )
 def test_what_cannot_be_is_an_error(make, message):

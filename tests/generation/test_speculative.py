@@ -9,30 +9,31 @@ from hypothesis import strategies as st
 
 from tinygrad_llm import Transformer, TransformerConfig
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.generation import Chain, GrowingCache, Temperature, TopK, generate_tokens, speculative
+from tinygrad_llm.generation import GrowingCache, SamplerChain, Temperature, TopK, generate_tokens, speculative
 from tinygrad_llm.generation.constraints import Constraint, Vocabulary, regular_expression
-from tinygrad_llm.generation.generate import next_log_probabilities
+from tinygrad_llm.generation.generate import next_log_probabilities, next_logits
+from tinygrad_llm.generation.logits_processors import sampling_distribution
 from tinygrad_llm.generation.penalties import FrequencyPenalty, NoRepeatNgrams
 from tinygrad_llm.generation.speculative import (
     DraftModel,
     PromptLookup,
     Proposal,
     acceptance_probability,
-    log_probabilities_after_each,
+    logits_after_each,
     replacement,
     settle,
-    speculative_draws,
+    speculative_steps,
 )
 from tinygrad_llm.nn.functional import log_softmax
 
 PROMPT = [3, 1, 4, 1, 5]
 
 
-# --- the dice, thrown in every way ------------------------------------------------------------------------------
+# --- every outcome of every random decision ---------------------------------------------------------------------
 
 
-class EveryThrow:
-    """Dice whose throws are decided beforehand: `path` says which of the possible outcomes each one has."""
+class EveryOutcome:
+    """Decisions whose throws are decided beforehand: `path` says which of the possible outcomes each one has."""
 
     def __init__(self, path: tuple[int, ...]) -> None:
         self.path, self.probability = path, 1.0
@@ -49,28 +50,30 @@ class EveryThrow:
     def token(self, log_p: np.ndarray) -> int:
         return self.throw(np.exp(log_p))
 
-    def yes(self, probability: float) -> bool:
+    def accept(self, probability: float) -> bool:
         return self.throw(np.array([1.0 - probability, probability])) == 1
 
 
 def distribution(run) -> dict:
-    """The exact probability of every result of `run(dice)`: it is run once for each way in which the dice can fall."""
+    """The exact probability of every result of `run(decisions)`, which runs once for each way they can turn out."""
     found: dict = {}
     waiting = [()]
     while waiting:
         path = waiting.pop()
-        dice = EveryThrow(path)
-        result = run(dice)
-        found[result] = found.get(result, 0.0) + dice.probability
-        for turn in range(len(path), len(dice.possible)):
+        decisions = EveryOutcome(path)
+        result = run(decisions)
+        found[result] = found.get(result, 0.0) + decisions.probability
+        for turn in range(len(path), len(decisions.possible)):
             decided = (*path, *[0] * (turn - len(path)))
-            waiting.extend((*decided, other) for other in range(1, dice.possible[turn]))
+            waiting.extend((*decided, other) for other in range(1, decisions.possible[turn]))
     return found
 
 
-def test_every_throw_is_every_throw():
+def test_every_outcome_is_counted():
     p = np.log([0.5, 0.25, 0.25])
-    assert distribution(lambda dice: (dice.token(p), dice.yes(0.1) and dice.yes(0.5))) == pytest.approx(
+    assert distribution(
+        lambda decisions: (decisions.token(p), decisions.accept(0.1) and decisions.accept(0.5))
+    ) == pytest.approx(
         {(x, yes): px * (0.05 if yes else 0.95) for x, px in enumerate([0.5, 0.25, 0.25]) for yes in (True, False)}
     )
 
@@ -113,36 +116,36 @@ def table(seed: int, tokens: int = 3):
     return log_p
 
 
-def draft_of_table(log_q, sampler, text, count, dice) -> list[Proposal]:
+def draft_of_table(log_q, sampler, text, count, decisions) -> list[Proposal]:
     proposals, written = [], list(text)
     for _ in range(count):
-        drawn_from = sampler(log_q(written), written)
-        proposals.append(Proposal(dice.token(drawn_from), drawn_from))
+        drawn_from = sampling_distribution(sampler, log_q(written), written)
+        proposals.append(Proposal(decisions.token(drawn_from), drawn_from))
         written.append(proposals[-1].token)
     return proposals
 
 
 SAMPLERS = {
-    "as the model says": Chain(),
+    "as the model says": SamplerChain(),
     "greedy": Temperature(0.0),
-    "top-k": Chain((Temperature(0.7), TopK(2))),
-    "looks at the text": Chain((FrequencyPenalty(0.9), NoRepeatNgrams(2), Temperature(1.3))),
+    "top-k": SamplerChain((Temperature(0.7), TopK(2))),
+    "looks at the text": SamplerChain((FrequencyPenalty(0.9), NoRepeatNgrams(2), Temperature(1.3))),
 }
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_a_round_gives_texts_with_the_distribution_of_the_model(name, count):
-    """All throws of all dice: after each beginning that a round can give out, the next token is distributed as p."""
+    """Every outcome of every decision: after each possible beginning the next token has distribution p."""
     sampler, text = SAMPLERS[name], [0, 2, 1]
     for seed in range(3):
         log_p, log_q = table(seed), table(100 + seed)
 
-        def one_round(dice, log_p=log_p, log_q=log_q):
-            proposals = draft_of_table(log_q, sampler, text, count, dice)
+        def one_round(decisions, log_p=log_p, log_q=log_q):
+            proposals = draft_of_table(log_q, sampler, text, count, decisions)
             beginnings = [[*text, *(one.token for one in proposals[:n])] for n in range(count + 1)]
             rows = np.array([log_p(beginning) for beginning in beginnings])
-            return tuple(drawn.token for drawn in settle(proposals, rows, sampler, text, dice))
+            return tuple(drawn.token for drawn in settle(proposals, rows, sampler, text, decisions))
 
         rounds = distribution(one_round)
         for length in range(count + 1):
@@ -152,7 +155,7 @@ def test_a_round_gives_texts_with_the_distribution_of_the_model(name, count):
                     for tokens, probability in rounds.items()
                     if len(tokens) > length and tokens[:length] == beginning
                 }
-                p = np.exp(sampler(log_p([*text, *beginning]), [*text, *beginning]))
+                p = np.exp(sampling_distribution(sampler, log_p([*text, *beginning]), [*text, *beginning]))
                 together = sum(going_on.values())
                 for token in range(3):
                     share = sum(some for tokens, some in going_on.items() if tokens[length] == token) / together
@@ -183,7 +186,7 @@ def plain_distribution(model: Transformer, prompt, length: int, sampler, stop_to
             return
         if len(text) - first > model.config.context:
             first = len(text) - max(1, model.config.context // 2)
-        p = np.exp(sampler(next_log_probabilities(model, text[first:], GrowingCache(model.config)), text))
+        p = np.exp(sampling_distribution(sampler, next_logits(model, text[first:], GrowingCache(model.config)), text))
         for token in np.flatnonzero(p > 0.0).tolist():
             if token in stop_tokens:
                 found[written] = found.get(written, 0.0) + probability * p[token]
@@ -211,16 +214,16 @@ AB = Vocabulary([b"a", b"b", None])
     ],
 )
 def test_whole_texts_have_the_distribution_of_plain_sampling(name, draft, context, stop_tokens):
-    """A real model with its cache, a real draft with its own: every way in which all dice can fall, summed up."""
+    """A real model with its cache, a real draft with its own: every outcome of all decisions, summed up."""
     model, length = tiny(1, context), 3
     prompt = [0, 1, 2, 0]
     constraint = Constraint(regular_expression("(ab|b?a)b?"), AB, stop_tokens=(2,))
-    sampler = constraint.stage(after=4, max_tokens=length) if name == "constraint" else SAMPLERS[name]
+    sampler = constraint.processor(after=4, max_tokens=length) if name == "constraint" else SAMPLERS[name]
     guess = PromptLookup(count=2, shortest=1) if draft == "lookup" else DraftModel(tiny(2, min(context, 8)), count=2)
 
-    def write(dice):
+    def write(decisions):
         cache = GrowingCache(model.config)
-        drawn = speculative._draws(model, guess, list(prompt), length, sampler, dice, cache, stop_tokens)
+        drawn = speculative._steps(model, guess, list(prompt), length, sampler, decisions, cache, stop_tokens)
         return tuple(one.token for one in drawn)
 
     equal(distribution(write), plain_distribution(model, prompt, length, sampler, stop_tokens))
@@ -235,7 +238,7 @@ def test_greedy_texts_are_the_same_token_for_token(make_model, kind, context):
     expected = list(generate_tokens(model, PROMPT, 25, Temperature(0.0), np.random.default_rng(0)))
     for draft in drafts:
         for _ in range(2):  # a draft may be used again
-            drawn = speculative_draws(model, draft, PROMPT, 25, Temperature(0.0), np.random.default_rng(0))
+            drawn = speculative_steps(model, draft, PROMPT, 25, Temperature(0.0), np.random.default_rng(0))
             assert [one.token for one in drawn] == expected
         assert draft.acceptance.tokens == 50
 
@@ -243,8 +246,8 @@ def test_greedy_texts_are_the_same_token_for_token(make_model, kind, context):
 def test_a_draft_that_is_the_model_itself_is_always_right(make_model):
     model = make_model("llama", 64)
     draft = DraftModel(make_model("llama", 64), count=4)
-    sampler = Chain((FrequencyPenalty(0.3), Temperature(0.9), TopK(30)))
-    list(speculative_draws(model, draft, PROMPT, 50, sampler, np.random.default_rng(0)))
+    sampler = SamplerChain((FrequencyPenalty(0.3), Temperature(0.9), TopK(30)))
+    list(speculative_steps(model, draft, PROMPT, 50, sampler, np.random.default_rng(0)))
     assert draft.acceptance.rate == 1.0
     assert draft.acceptance.passes == 10 and draft.acceptance.tokens_per_pass == 5.0
     assert str(draft.acceptance) == (
@@ -253,13 +256,13 @@ def test_a_draft_that_is_the_model_itself_is_always_right(make_model):
 
 
 def test_the_distributions_are_those_of_the_loop_without_a_draft(make_model):
-    model, sampler = make_model("gpt2", 64), Chain((FrequencyPenalty(0.5), Temperature(0.8)))
+    model, sampler = make_model("gpt2", 64), SamplerChain((FrequencyPenalty(0.5), Temperature(0.8)))
     draft = DraftModel(make_model("gpt2", 64, seed=1), count=3)
     text = list(PROMPT)
-    for drawn in speculative_draws(model, draft, PROMPT, 20, sampler, np.random.default_rng(1)):
+    for drawn in speculative_steps(model, draft, PROMPT, 20, sampler, np.random.default_rng(1)):
         log_p = next_log_probabilities(model, text, GrowingCache(model.config))
         assert np.abs(drawn.log_p - log_p).max() < 1e-10
-        assert np.abs(drawn.sampled_log_p - sampler(log_p, text)).max() < 1e-10
+        assert np.abs(drawn.sampled_log_p - sampling_distribution(sampler, log_p, text)).max() < 1e-10
         text.append(drawn.token)
     assert 0 < draft.acceptance.accepted < draft.acceptance.proposed  # both kinds of rounds were seen
 
@@ -269,7 +272,7 @@ def test_whoever_stops_anywhere_leaves_a_cache_that_is_right(make_model, taken):
     model, cache = make_model("llama", 64), None
     cache = GrowingCache(model.config)
     draft = DraftModel(make_model("llama", 64), count=4)
-    drawn = speculative_draws(model, draft, PROMPT, 30, Temperature(0.9), np.random.default_rng(2), cache=cache)
+    drawn = speculative_steps(model, draft, PROMPT, 30, Temperature(0.9), np.random.default_rng(2), cache=cache)
     text = [*PROMPT, *(one.token for one in itertools.islice(drawn, taken))]
     drawn.close()
     assert cache.length <= len(text) - 1
@@ -283,7 +286,7 @@ def test_a_stop_token_ends_the_text_wherever_it_is_drawn(make_model):
     for stop in set(expected):
         for draft in (DraftModel(make_model("llama", 64), 4), PromptLookup(4)):
             cache = GrowingCache(model.config)
-            drawn = speculative_draws(
+            drawn = speculative_steps(
                 model, draft, PROMPT, 30, Temperature(0.0), np.random.default_rng(0), cache=cache, stop_tokens=(stop,)
             )
             tokens = [one.token for one in drawn]
@@ -297,7 +300,7 @@ def test_a_cache_may_remember_the_beginning_of_the_prompt(make_model):
     for known in range(1, 5):
         cache = GrowingCache(model.config)
         next_log_probabilities(model, PROMPT[:known], cache)
-        drawn = speculative_draws(
+        drawn = speculative_steps(
             model, PromptLookup(), PROMPT, 12, Temperature(0.0), np.random.default_rng(0), cache=cache
         )
         assert [one.token for one in drawn] == expected
@@ -306,8 +309,8 @@ def test_a_cache_may_remember_the_beginning_of_the_prompt(make_model):
 def test_a_guess_may_come_to_where_nothing_can_follow():
     """Each token may stand once, and there are three of them: after two guesses the draft has no more to say."""
     model, draft = tiny(1), DraftModel(tiny(1), count=5)
-    sampler = Chain((NoRepeatNgrams(1), Temperature(0.7)))
-    drawn = speculative_draws(model, draft, [0], 9, sampler, np.random.default_rng(0))
+    sampler = SamplerChain((NoRepeatNgrams(1), Temperature(0.7)))
+    drawn = speculative_steps(model, draft, [0], 9, sampler, np.random.default_rng(0))
     assert sorted(one.token for one in itertools.islice(drawn, 2)) == [1, 2]
     with pytest.raises(InputError, match="the sampler leaves no token"):  # as without a draft
         next(drawn)
@@ -327,7 +330,7 @@ def test_a_window_forgets_nothing_that_is_needed_again():
     guessing._cache = GrowingCache(config, undo=8)
     for draft in (guessing, PromptLookup(7)):
         cache = GrowingCache(config, undo=8)
-        drawn = speculative_draws(model, draft, PROMPT, 110, Temperature(0.0), np.random.default_rng(0), cache=cache)
+        drawn = speculative_steps(model, draft, PROMPT, 110, Temperature(0.0), np.random.default_rng(0), cache=cache)
         assert [one.token for one in drawn] == expected
         assert cache.earliest > 50
 
@@ -350,13 +353,13 @@ def test_a_window_forgets_nothing_that_is_needed_again():
     ],
 )
 def test_prompt_lookup_finds_the_last_place_that_looks_like_the_end(text, options, expected):
-    proposals = PromptLookup(count=4, **options).propose(text, 4, Chain(), None, ())
+    proposals = PromptLookup(count=4, **options).propose(text, 4, SamplerChain(), None, ())
     assert [one.token for one in proposals] == expected
     assert all(one.log_q is None for one in proposals)
 
 
 def test_nothing_is_proposed_after_a_stop_token():
-    assert [one.token for one in PromptLookup().propose([1, 2, 6, 3, 1, 2], 9, Chain(), None, (6,))] == [6]
+    assert [one.token for one in PromptLookup().propose([1, 2, 6, 3, 1, 2], 9, SamplerChain(), None, (6,))] == [6]
 
 
 def test_repetitions_are_written_several_tokens_at_a_time(make_model):
@@ -365,7 +368,7 @@ def test_repetitions_are_written_several_tokens_at_a_time(make_model):
     for parameter in model.parameters():
         parameter.data[...] = 0.0  # greedily it writes 0 for ever
     draft = PromptLookup(count=7)
-    drawn = speculative_draws(model, draft, PROMPT, 35, Temperature(0.0), np.random.default_rng(0))
+    drawn = speculative_steps(model, draft, PROMPT, 35, Temperature(0.0), np.random.default_rng(0))
     assert [one.token for one in drawn] == [0] * 35
     assert draft.acceptance.passes == 7 and draft.acceptance.tokens_per_pass == 5.0
 
@@ -379,31 +382,31 @@ def test_each_place_is_read_as_if_it_were_the_last(make_model, monkeypatch, last
     model = make_model("llama", 40)
     ids = np.random.default_rng(0).integers(0, 50, 33).tolist()
     cache = GrowingCache(model.config)
-    rows = log_probabilities_after_each(model, ids, cache, last)
+    rows = logits_after_each(model, ids, cache, last)
     assert rows.shape == (last, 50) and rows.dtype == np.float64 and cache.length == 33
     for n in range(last):
-        alone = next_log_probabilities(model, ids[: 33 - last + 1 + n], GrowingCache(model.config))
+        alone = next_logits(model, ids[: 33 - last + 1 + n], GrowingCache(model.config))
         assert np.abs(rows[n] - alone).max() < 1e-10
 
 
 def test_errors(make_model):
     model, rng = make_model("gpt2"), np.random.default_rng(0)
     with pytest.raises(InputError, match="draft: it knows 3 tokens and the model 50"):
-        speculative_draws(model, DraftModel(tiny(0)), PROMPT, 3, Chain(), rng)
-    with pytest.raises(InputError, match="count must be a whole number from 1 to 255, it was 0"):
+        speculative_steps(model, DraftModel(tiny(0)), PROMPT, 3, SamplerChain(), rng)
+    with pytest.raises(InputError, match="count must be an integer from 1 to 255, it was 0"):
         PromptLookup(count=0)
-    with pytest.raises(InputError, match="count must be a whole number"):
+    with pytest.raises(InputError, match="count must be an integer"):
         DraftModel(model, count=256)
     with pytest.raises(InputError, match="shortest must be 1 to longest; they were 4 and 3"):
         PromptLookup(shortest=4)
-    with pytest.raises(InputError, match="max_tokens must be at least 0"):
-        speculative_draws(model, PromptLookup(), PROMPT, -1, Chain(), rng)
+    with pytest.raises(InputError, match="max_tokens must be an integer of at least 0"):
+        speculative_steps(model, PromptLookup(), PROMPT, -1, SamplerChain(), rng)
     with pytest.raises(InputError, match="17 tokens long"):
-        speculative_draws(model, PromptLookup(), [0] * 17, 3, Chain(), rng)
+        speculative_steps(model, PromptLookup(), [0] * 17, 3, SamplerChain(), rng)
     cache = GrowingCache(model.config)
     next_log_probabilities(model, PROMPT, cache)
     with pytest.raises(InputError, match=r"cache\.truncate"):
-        speculative_draws(model, PromptLookup(), PROMPT, 3, Chain(), rng, cache=cache)
+        speculative_steps(model, PromptLookup(), PROMPT, 3, SamplerChain(), rng, cache=cache)
     model.final_norm.weight.data[0] = np.nan
     with pytest.raises(InputError, match="diverged"):
-        list(speculative_draws(model, PromptLookup(), PROMPT, 3, Chain(), rng))
+        list(speculative_steps(model, PromptLookup(), PROMPT, 3, SamplerChain(), rng))

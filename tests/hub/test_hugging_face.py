@@ -13,6 +13,7 @@ import tinygrad_llm as tg
 from tinygrad_llm.errors import InputError, MachineError
 from tinygrad_llm.hub import gguf_model, hugging_face
 from tinygrad_llm.text.chat import ChatTemplate
+from tinygrad_llm.text.token_alphabets import visible
 from tinygrad_llm.text.tokenizer import Tokenizer
 
 TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endfor %}"
@@ -121,6 +122,23 @@ def test_the_first_gpt2_files_have_shorter_names_and_masks(tiny_model, tmp_path)
     old |= {f"h.{layer}.attn.bias": np.tril(np.ones((1, 1, 64, 64), np.uint8)) for layer in range(2)}
     save_file(old, folder / "model.safetensors")
     assert same_bytes(tg.load(folder).network, model.network)
+
+
+def test_gpt2_as_it_was_published_has_a_vocab_json_and_merges(tiny_model, tmp_path):
+    model = tiny_model("gpt2")
+    folder = tg.export(model, tmp_path / "a")
+    (folder / "tokenizer.json").unlink()
+    config = model.tokenizer.config
+    vocabulary = {visible(token): i for token, i in config.tokens.items()} | dict(config.special_tokens)
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    (folder / "merges.txt").write_text("".join(f"{visible(left)} {visible(right)}\n" for left, right in config.merges))
+    loaded = tg.load(folder)
+    assert loaded.tokenizer.encode("the cat") == model.tokenizer.encode("the cat")
+    assert loaded.tokenizer.end_of_text == model.tokenizer.end_of_text
+    values = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(values | {"model_type": "llama"}))  # whose pattern would be another
+    with pytest.raises(InputError, match="has no tokenizer.json"):
+        tg.load(folder)
 
 
 def test_what_is_missing_in_a_folder_is_named(tiny_model, tmp_path):

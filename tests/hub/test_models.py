@@ -37,7 +37,7 @@ def test_a_loaded_model_trains(model, tmp_path):
     ids = loaded.tokenizer.encode_array("the cat, the hat and the bat")[None]
     before = loaded.network.state_dict()
     before = {name: array.copy() for name, array in before.items()}
-    optimizer = tg.AdamW(loaded.network, rate=1e-2)
+    optimizer = tg.AdamW(loaded.network, lr=1e-2)
     losses = []
     for _ in range(5):
         loss = loaded.network.loss(ids[:, :-1], ids[:, 1:])

@@ -139,7 +139,7 @@ def test_attention_does_not_hide_bad_values():
 def test_any_split_of_the_rows_gives_the_same(cores, block_bytes, monkeypatch):
     monkeypatch.setattr(threads, "BLOCK_BYTES", block_bytes)
     monkeypatch.setattr(threads, "SMALL_BYTES", 0)
-    monkeypatch.setattr(threads.workers, "cores", cores)
+    monkeypatch.setattr(threads.thread_pool, "cores", cores)
     x, gate, w, b = normal(5, 7, 6), normal(5, 7, 6, seed=1), normal(6), normal(6, seed=1)
     assert_fast_is_plain(F.gelu_tanh, x)
     assert_fast_is_plain(F.swiglu, x, gate)
@@ -199,24 +199,24 @@ def test_the_gradient_of_a_frozen_weight_is_not_computed():
 
 
 def test_a_task_inside_a_task_stays_on_its_core(monkeypatch):
-    monkeypatch.setattr(threads.workers, "cores", 2)
+    monkeypatch.setattr(threads.thread_pool, "cores", 2)
     parts = []
 
     def outer(first, last):
-        threads.share_out(lambda a, b: parts.append((first, a, b)), 10)
+        threads.parallel_for(lambda a, b: parts.append((first, a, b)), 10)
 
-    threads.share_out(outer, 2)
+    threads.parallel_for(outer, 2)
     assert sorted(parts) == [(0, 0, 10), (1, 0, 10)]
 
 
 def test_what_a_thread_raises_reaches_the_caller(monkeypatch):
-    monkeypatch.setattr(threads.workers, "cores", 2)
+    monkeypatch.setattr(threads.thread_pool, "cores", 2)
 
     def work(first, last):
         raise ZeroDivisionError(f"stretch {first}")
 
     with pytest.raises(ZeroDivisionError):
-        threads.share_out(work, 4)
+        threads.parallel_for(work, 4)
 
 
 def test_the_number_of_cores_can_be_chosen(monkeypatch):

@@ -47,7 +47,7 @@ def logits(model):
 
 def trained(model, steps=3):
     """The model after a few steps of its adapters."""
-    optimizer = tg.AdamW(model, rate=0.03)
+    optimizer = tg.AdamW(model, lr=0.03)
     for step in range(steps):
         model.loss(ids(step), ids(step + 1)).backward()
         optimizer.step()
@@ -320,7 +320,7 @@ def test_smollm2_learns_a_sentence(tmp_path):
     sentence = "At Lindhaven the ferry is called the Patient Heron, and her captain is a retired piano tuner."
     before = model.perplexity(sentence)
     lora(model, rank=4)
-    optimizer = tg.AdamW(model.network, rate=2e-3, weight_decay=0.0)
+    optimizer = tg.AdamW(model.network, lr=2e-3, weight_decay=0.0)
     assert optimizer.flat.values.size < model.network.num_parameters() / 100
     tokens = model.tokenizer.encode_array(sentence)[None]
     for _ in range(6):

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from tinygrad_llm.drawing.colours import BLUE
+from tinygrad_llm.drawing.svg import printable
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.generation import Chain, MinP, PresencePenalty, Temperature, TopK, parse_chain
+from tinygrad_llm.generation import MinP, PresencePenalty, SamplerChain, Temperature, TopK, parse_sampler_chain
+from tinygrad_llm.generation.logits_processors import sampling_distribution
 from tinygrad_llm.pictures.distribution import Distribution
 from tinygrad_llm.pictures.stages import Stages
-from tinygrad_llm.pictures.svg import printable
 from tinygrad_llm.text import Tokenizer
 
 tokenizer = Tokenizer.train("", 256)
@@ -39,7 +41,7 @@ def numbers(text: str) -> list[list[float]]:
 def test_every_column_is_the_stage_applied_to_the_one_before():
     after = [some.log_probabilities]
     for stage in (Temperature(0.5), PresencePenalty(1.0), TopK(2)):
-        after.append(stage(after[-1], tokenizer.encode("bb")))
+        after.append(sampling_distribution(stage, after[-1], tokenizer.encode("bb")))
     assert picture.names == ["the model", "temperature 0.5", "presence penalty 1.0", "top k 2"]
     for distribution, expected in zip(picture.distributions, after, strict=True):
         assert distribution.log_probabilities == pytest.approx(expected)
@@ -65,7 +67,7 @@ def test_a_token_is_shown_that_only_a_later_stage_makes_probable():
 
 
 def test_a_chain_in_a_chain_is_shown_stage_by_stage():
-    nested = some.stages(Chain((Chain((TopK(3), MinP(0.1))), Temperature(2.0))))
+    nested = some.stages(SamplerChain((SamplerChain((TopK(3), MinP(0.1))), Temperature(2.0))))
     assert nested.names[1:] == ["top k 3", "min p 0.1", "temperature 2.0"]
     assert some.stages(TopK(3)).names == ["the model", "top k 3"]
     assert some.stages("").names == ["the model"]
@@ -90,7 +92,7 @@ def test_the_bars_of_the_picture_are_probabilities_on_one_scale():
     root = ElementTree.fromstring(some.stages("temperature=0.5", 3).svg())
     bars = {}
     for shape in root.iter(f"{SVG}rect"):
-        if shape.get("fill") == "#3b82c4":
+        if shape.get("fill") == BLUE and not shape.get("fill-opacity"):
             bars[shape.find(f"{SVG}title").text.rsplit(":")[0]] = float(shape.get("width"))
     first, second = bars["'a' after the model"], bars["'a' after temperature 0.5"]
     assert first / bars["'b' after the model"] == pytest.approx(2.0, rel=1e-3)
@@ -110,7 +112,7 @@ def test_it_is_saved_as_svg_or_html_and_shown_in_a_notebook(tmp_path):
     picture.save(str(tmp_path / "stages.html"))
     assert ElementTree.parse(tmp_path / "stages.svg").getroot().tag == f"{SVG}svg"
     assert (tmp_path / "stages.html").read_text(encoding="utf-8").startswith("<!doctype html>")
-    assert picture._repr_svg_() == picture.svg()
+    assert picture._repr_html_() == picture.svg()
     assert repr(picture) == picture.as_text()
     with pytest.raises(InputError, match=r"must end in .svg or .html"):
         picture.save(tmp_path / "stages.png")
@@ -119,7 +121,7 @@ def test_it_is_saved_as_svg_or_html_and_shown_in_a_notebook(tmp_path):
 
 
 def test_a_sampler_is_a_chain_or_its_text():
-    chain = parse_chain("min_p=0.1, temperature=1.5")
+    chain = parse_sampler_chain("min_p=0.1, temperature=1.5")
     assert some.stages(chain).as_text() == some.stages("min_p=0.1, temperature=1.5").as_text()
     assert some.stages("logit_bias={'a': -inf}").distributions[1].probability("a") == 0.0
     assert isinstance(some.stages(chain), Stages)

@@ -1,7 +1,6 @@
 """Chat templates: rendered as written, special tokens only where the template writes them, limits that hold."""
 
 import doctest
-import time
 
 import pytest
 
@@ -78,23 +77,47 @@ def test_what_templates_use():
         ("{{ open('/etc/passwd') }}", "undefined"),
         ("{% include '/etc/passwd' %}", "loader"),
         ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "calls itself"),
-        ("{{ 'x' * 10**10 }}", "memory"),
+        ("{{ 'x' * 10**10 }}", "a product would have more than 1,048,576 characters"),
+        ("{{ [0] * 2**21 }}", "a product would have more than 1,048,576 characters or items"),
+        ("{{ 10 ** (10 ** 8) }}", "a number would have more than 1,048,576 bits"),
+        ("{{ '%1000000000d' % 1 }}", "a width of a million"),
         ("{{ messages | tojson(indent=10**9) }}", "memory"),
-        ("{% for a in range(99999) %}{{ 'x' * 99999 }}{% endfor %}", "memory"),
-        ("{{ 'x' * 2**25 }}", "characters"),
+        ("{{ 'x' | center(10**10) }}", "memory"),
+        ("{% for a in range(99999) %}{{ 'x' * 99999 }}{% endfor %}", "more than 262,5[0-9]+ characters"),
+        ("{{ 'x' * 2**20 }}", "more than 262,5[0-9]+ characters"),
         ("{% for a in range(10**9) %}{% endfor %}", "[Rr]ange"),
-        ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "time or memory"),
+        ("{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}", "1,000,000 iterations"),
+        ("{% for a in [[[]]] recursive %}{{ loop([a]) }}{% endfor %}", "calls itself"),
         (
             "{% set n = namespace(x=[1]) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x }}",
             "memory",
         ),
+        ("{{ '\\ud800' }}", "half a character"),
+        ("{{ raise_exception('no' * 9999) }}", "(no){200,250}…"),
+        ("{% if true %}" * 300, "line 1|calls itself"),
     ],
 )
-def test_a_template_that_goes_wrong_or_on_for_ever_is_an_error(source, message):
-    start = time.perf_counter()
-    with pytest.raises(InputError, match=message):
-        ChatTemplate(source).render(HELLO)
-    assert time.perf_counter() - start < 60
+def test_a_template_that_goes_wrong_or_on_for_ever_is_an_error_that_names_it(source, message):
+    with pytest.raises(InputError, match=f"^the template of m cannot be used for these messages: .*{message}"):
+        ChatTemplate(source, name="the template of m").encode(HELLO, tokenizer)
+
+
+def test_loops_still_know_where_they_are():
+    source = (
+        "{% for m in messages %}{{ loop.index }}/{{ loop.length }}{{ loop.last }} {% endfor %}"
+        "{% for a, b in pairs.items() if b %}{{ a }}{% else %}none{% endfor %}"
+        "{% for n in tree recursive %}({{ loop(n) }}){% endfor %}"
+    )
+    rendered = ChatTemplate(source).render(HELLO * 2, pairs={"x": 1, "y": 0}, tree=[[[]], []])
+    assert rendered == "1/2False 2/2True x(())()"
+
+
+def test_what_is_not_given_is_none_or_the_token():
+    source = "{{ tools is not none }}{{ documents is none }}{{ pad_token }}{{ unk_token is defined }}"
+    special = ChatTemplate(source, special_tokens={"pad_token": "<|end|>"})
+    assert special.render(HELLO) == "FalseTrue<|end|>False"
+    assert special.render(HELLO, tools=[], pad_token="x") == "TrueTruexFalse"
+    assert END in special.encode(HELLO, tokenizer) and END not in special.encode(HELLO, tokenizer, pad_token="<|end|")
 
 
 @pytest.mark.parametrize("messages", ["hi", ["hi"], [{"content": "hi"}], [{"role": 1}]])

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.text import StreamDecoder, Tokenizer
 from tinygrad_llm.text.tokenizer_gguf import tokenizer_from_gguf
-from tinygrad_llm.text.tokenizer_json import from_json, to_json
+from tinygrad_llm.text.tokenizer_json import from_json
+from tinygrad_llm.text.tokenizer_json_writer import to_json
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "tokenizer_golden.json").read_text())
 TRAINED = GOLDEN["sentencepiece"]

@@ -3,17 +3,20 @@
 import errno
 import json
 import os
+import re
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save
 
 from tinygrad_llm.errors import InputError, MachineError
 from tinygrad_llm.training.checkpoints import (
     Checkpoint,
+    checksum,
     list_checkpoints,
     newest_checkpoint,
     read_checkpoint,
+    step_of,
     write_checkpoint,
 )
 
@@ -120,6 +123,80 @@ def test_a_damaged_newest_falls_back_to_the_one_before(tmp_path):
     old.write_bytes(b"")
     with pytest.raises(InputError, match=r"no checkpoint in .* can be read: .*00000002.*00000001.*--overwrite"):
         newest_checkpoint(tmp_path)
+
+
+def with_state(path, content: str, **metadata):
+    """A file with this state, and the checksum that belongs to it."""
+    arrays = example(2).arrays
+    values = {"state": content, "sha256": checksum(arrays, content)} | metadata
+    path.write_bytes(save(arrays, {key: value for key, value in values.items() if value is not None}))
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ("{", "the state in .*00000002.safetensors is damaged: it is not JSON"),
+        ("[" * 100_000, "the state in .* is damaged: its JSON is nested too deeply"),
+        ("3", "the state in .* is damaged: it holds an integer, not an object"),
+        ('{"state": {}}', "the key 'step' is missing"),
+        ('{"step": 2}', "the key 'state' is missing"),
+        ('{"step": "2", "state": {}}', "'step' is a string, not an integer"),
+        ('{"step": -2, "state": {}}', "'step' is -2"),
+        ('{"step": 3, "state": {}}', "'step' is 3"),
+        ('{"step": 2, "state": []}', "'state' is a list, not an object"),
+        ('{"step": 2, "state": {"rng": 3}}', "the state in .* cannot be used: the key 'text' is missing"),
+        ('{"step": 2, "state": {"rng": 3, "text": 1}}', "the state in .* cannot be used: .*subscriptable"),
+    ],
+)
+def test_a_state_of_another_structure_falls_back_to_the_one_before(tmp_path, state, message):
+    old = write_checkpoint(tmp_path, example(1))
+    with_state(tmp_path / "step-00000002.safetensors", state)
+    restored = []
+
+    def restore(checkpoint):
+        restored.append((checkpoint.state["text"], checkpoint.state["rng"]["state"], checkpoint.step))
+
+    path, checkpoint, damaged = newest_checkpoint(tmp_path, restore)
+    assert path == old and same(checkpoint, example(1)) and [step for _, _, step in restored] == [1]
+    assert len(damaged) == 1 and re.search(message, damaged[0])
+
+
+def test_metadata_of_another_structure_are_damage(tmp_path):
+    path = write_checkpoint(tmp_path, example(2))
+    for metadata in ({"state": None}, {"sha256": None}):
+        with_state(path, "{}", **metadata)
+        with pytest.raises(InputError, match=f"is damaged: the key '{next(iter(metadata))}' is missing"):
+            read_checkpoint(path)
+    path.write_bytes(save(example(2).arrays))
+    with pytest.raises(InputError, match="is damaged: the key '__metadata__' is missing"):
+        read_checkpoint(path)
+    for header in (b"[" * 100_000, b'{"__metadata__": 3}', b'{"__metadata__": {"state": {}}}', b"\xff"):
+        path.write_bytes(len(header).to_bytes(8, "little") + header)
+        with pytest.raises(InputError, match="is damaged"):
+            read_checkpoint(path)
+
+
+def test_what_the_caller_refuses_is_no_damage(tmp_path):
+    for step in (1, 2):
+        write_checkpoint(tmp_path, example(step))
+
+    def refuse(checkpoint):
+        raise InputError("another text")
+
+    with pytest.raises(InputError, match="another text"):
+        newest_checkpoint(tmp_path, refuse)
+
+
+def test_files_and_folders_with_similar_names_are_left_alone(tmp_path):
+    (tmp_path / "step-best.safetensors").write_bytes(b"mine")
+    (tmp_path / "step-00000007.safetensors").mkdir()
+    for step in (1, 2, 3):
+        write_checkpoint(tmp_path, example(step))
+    assert (tmp_path / "step-best.safetensors").read_bytes() == b"mine"
+    assert newest_checkpoint(tmp_path)[1].step == 3
+    for step in (99_999_999, 100_000_000):
+        write_checkpoint(tmp_path, example(step))
+    assert [step_of(path) for path in list_checkpoints(tmp_path)] == [100_000_000, 99_999_999]
 
 
 def test_a_full_disk_leaves_the_older_ones_alone(tmp_path, monkeypatch):

@@ -117,12 +117,38 @@ def test_folders_that_cannot_be_opened_say_why(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"model": {}}, {"training": {"steps": 10, "speed": 1}}, {"model": 3}, {"source": 1}]
+    ("changes", "message"),
+    [
+        ({"model": {}}, "the entry 'model' cannot be used"),
+        ({"model": {"vocab_size": "many"}}, "the entry 'model' cannot be used"),
+        ({"training": {"steps": 10, "speed": 1}}, r"the entry 'training' cannot be used: .*\['speed'\]"),
+        ({"training": {"steps": 10, "rate": None}}, "the entry 'training' cannot be used"),
+        ({"model": 3}, "'model' is an integer, not an object"),
+        ({"source": [["a", 1]]}, "'source' is a list, not an object"),
+        ({"source": None}, "'source' is null, not an object"),
+    ],
 )
-def test_a_config_that_is_not_as_it_was_written_is_an_input_error(run, changes):
+def test_a_config_of_another_structure_names_file_and_key(run, changes, message):
     change_config(run, **changes)
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match=f"config.json.*{message}.*train again"):
         RunFolder(run.path)
+
+
+@pytest.mark.parametrize("key", ["model", "training", "source"])
+def test_a_missing_entry_of_the_config_is_named(run, key):
+    path = run.path / "config.json"
+    path.write_text(json.dumps({name: value for name, value in json.loads(path.read_text()).items() if name != key}))
+    with pytest.raises(InputError, match=f"config.json is damaged: the key '{key}' is missing"):
+        RunFolder(run.path)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "3", '"' + "x" * 9, '{"kind": ' + "9" * 5000 + "}", "\xff"])
+def test_a_config_that_is_no_object_is_damaged(run, content, world, tiny):
+    (run.path / "config.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises(InputError, match="config.json is damaged"):
+        RunFolder(run.path)
+    with pytest.raises(InputError, match="is not a run of this program"):
+        RunFolder.create(run.path, tiny.gpt2(), SETTINGS, world.tokenizer, overwrite=True)
 
 
 def test_a_truncated_config_is_an_input_error(run):
@@ -184,9 +210,26 @@ def test_logs_grow_and_can_be_taken_back(run):
     assert (run.path / "samples.txt").read_bytes() == b""
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("3", "it holds an integer, not an object"),
+        ("{}", "the key 'event' is missing"),
+        ('{"event": 3, "step": 1}', "'event' is an integer, not a string"),
+        ('{"event": "step", "step": true}', "'step' is true, not an integer"),
+        ("[" * 100_000, "its JSON is nested too deeply"),
+        ('{"step": ' + "9" * 5000 + "}", "it is not JSON"),
+    ],
+)
+def test_a_line_of_another_structure_is_named(run, line, message):
+    (run.path / "metrics.jsonl").write_text(f'{{"event": "step", "step": 1}}\n{line}\n')
+    with pytest.raises(InputError, match=f"line 2 of .*metrics.jsonl is damaged: {message}"):
+        run.metrics()
+
+
 def test_half_a_line_in_the_log_is_named(run):
-    run.append_metrics({"step": 1})
+    run.append_metrics({"event": "step", "step": 1})
     with open(run.path / "metrics.jsonl", "a") as file:
         file.write('{"step": 2, "lo')
-    with pytest.raises(InputError, match=r"metrics.jsonl is damaged.*Resume"):
+    with pytest.raises(InputError, match=r"line 2 of .*metrics.jsonl is damaged.*Delete the line"):
         run.metrics()

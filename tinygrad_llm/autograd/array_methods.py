@@ -9,12 +9,14 @@ Used by: `tensor`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from tinygrad_llm.autograd.op_table import ops
 from tinygrad_llm.backend import Array, to_numpy
+from tinygrad_llm.drawing.views import shown_by
+from tinygrad_llm.errors import InputError
 
 if TYPE_CHECKING:
     from tinygrad_llm.autograd.ops.index import At
@@ -31,6 +33,8 @@ class ArrayMethods:
 
     __slots__ = ()
     data: Array
+    requires_grad: bool
+    node: Any
 
     # --- values as Python and NumPy see them ----------------------------------------------------------------------
 
@@ -44,6 +48,10 @@ class ArrayMethods:
         Shares memory on the CPU; of a tensor that backward may need it is read-only. `.numpy().copy()` can be written.
         """
         return to_numpy(self.data)
+
+    @property
+    def nbytes(self) -> int:
+        return self.data.nbytes
 
     def tolist(self) -> Any:
         """The values as Python numbers in nested lists."""
@@ -71,10 +79,35 @@ class ArrayMethods:
         return self.data.__index__()
 
     def __format__(self, spec: str) -> str:
-        return format(self.data.item(), spec) if spec and self.data.size == 1 else format(str(self), spec)
+        if not spec:
+            return str(self)
+        if self.data.size != 1:
+            raise TypeError(f"a format such as ':{spec}' is for one number, this tensor has shape {self.data.shape}.")
+        return format(self.data.item(), spec)
 
     def __round__(self, decimals: int = 0) -> Tensor:
         return ops.round(self, decimals=decimals)
+
+    _repr_html_ = shown_by("tinygrad_llm.pictures.tensor")
+
+    # --- writing in place is an error -----------------------------------------------------------------------------
+
+    def __setitem__(self, index: Any, value: Any) -> NoReturn:
+        raise TypeError(
+            "tensor[index] = value would change a value that gradients may need. Make a new tensor: "
+            "tensor = tensor.at(index).set(value); or, for a parameter outside a graph, write into tensor.data[index]."
+        )
+
+    def _in_place(self, other: Any) -> Any:
+        """`w -= x` would give the name w to a new tensor and leave a parameter w as it was: an error for those."""
+        if self.requires_grad and self.node is None:
+            raise InputError(
+                "+=, -=, *= and /= make a new tensor and leave a tensor that requires gradients as it was: write "
+                "w.data -= lr * w.grad.data, or use an optimizer such as tg.optim.SGD."
+            )
+        return NotImplemented  # and Python computes w = w - x
+
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = _in_place
 
     # --- values in another shape --------------------------------------------------------------------------------
 

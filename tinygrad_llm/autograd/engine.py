@@ -1,20 +1,16 @@
 """The backward pass: reverse-mode differentiation of whatever was recorded.
 
-Every op knows how a gradient passes through it (`vjp`, the chain rule for one op). What remains is the order. A tensor
-that is used twice gets two gradients, and it may pass on only their sum; so it must wait until every tensor made from
-it has been visited:
+Every op knows how a gradient passes through it: its vjp, the chain rule for one op. What remains is the order. A tensor
+that is used twice gets two gradients and may pass on only their sum, so it waits for every tensor made from it:
 
     b = a + a          # dc/da = 4
     c = b + b          # from c: visit c, then b (once, with the sum of both its gradients, 2), then a
 
 Visit b each time a gradient arrives, as a plain depth-first traversal does, and the work doubles with every such line;
 visit it only the first time, and a gets the gradients of half the paths. The order that waits is the reverse of a
-topological order: a list in which inputs stand before outputs.
+topological order, a list in which inputs stand before outputs. A loop makes it, so long chains are no problem.
 
-The loops are no recursions, so ten thousand chained ops are no problem. They know nothing of arrays or of `Tensor`: a
-tensor is what has a `node` (None for a leaf) and `requires_grad`, and a node has `inputs`.
-
-Used by: `Tensor.backward`, `functional` (grad, hessian, ...), and the gradient of a fused op's definition.
+Used by: `Tensor.backward`, and `subgraph` for derivatives of functions and of definitions.
 """
 
 from __future__ import annotations
@@ -25,6 +21,7 @@ from typing import Any
 from tinygrad_llm.autograd.changes import check_unchanged, refuse_freed
 from tinygrad_llm.autograd.hooks import apply_hooks
 from tinygrad_llm.autograd.modes import mode
+from tinygrad_llm.autograd.op_errors import checked_gradients
 
 
 def backward_pass(
@@ -58,7 +55,7 @@ def backward_pass(
         wanted = [] if node is None else [id(x) in total for x in node.inputs]
         if not any(wanted):
             continue
-        found = node.op.backward(node, g, tensor, wanted)
+        found = checked_gradients(node, node.op.backward(node, g, tensor, wanted), wanted)
         for observer in mode.observers:
             observer.on_backward(node, tensor, g, found)
         for x, gx in zip(node.inputs, found, strict=True):

@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tinygrad_llm.autograd import ops
-from tinygrad_llm.autograd.fused import as_place
+from tinygrad_llm.autograd.fused import as_variable
 from tinygrad_llm.autograd.modes import mode, recording
 from tinygrad_llm.autograd.subgraph import gradients_at, requiring_grad
 from tinygrad_llm.autograd.tensor import Tensor, is_tracked
@@ -113,11 +113,17 @@ def grad(fn: Callable[..., Tensor], argnums: int | Sequence[int] = 0) -> Callabl
     >>> print(grad(lambda x: x.tanh())(0.5), grad(grad(lambda x: x * x * x))(2.0).item())
     Tensor(0.78645, shape=(), float32) 12.0
     """
-    return lambda *args, **options: value_and_grad(fn, argnums)(*args, **options)[1]
+    both = value_and_grad(fn, argnums)
+    return lambda *args, **options: both(*args, **options)[1]
 
 
 def value_and_grad(fn: Callable[..., Tensor], argnums: int | Sequence[int] = 0) -> Callable[..., tuple[Tensor, Any]]:
     """The function that computes (fn, ∇fn) at once. See `grad`."""
+    if not callable(fn):
+        raise InputError(
+            f"grad: fn must be a function, it was a {type(fn).__name__}. For the gradients of a result write "
+            "tg.gradients(result, tensors)."
+        )
 
     def both(*args: Any, **options: Any) -> tuple[Tensor, Any]:
         call = Call(fn, args, options, argnums)
@@ -178,7 +184,7 @@ def hvp(fn: Callable[..., Tensor], primals: Any, tangents: Any) -> Any:
     call = Call(fn, as_tuple(primals), {}, range(len(as_tuple(primals))), and_of=directions)
     with recording(True):
         first = call.gradients([None], create_graph=True)
-        second = call.derivative(first, directions, call.places)
+        second = call.derivative(first, directions, call.variables)
     return second if isinstance(primals, tuple | list) else second[0]
 
 
@@ -195,7 +201,7 @@ def jacobian(fn: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callab
 
     def matrix(*args: Any, **options: Any) -> Any:
         call = Call(fn, args, options, argnums)
-        blocks = tuple(call.rows(k) for k in range(len(call.outputs)))  # for each output a tuple over the places
+        blocks = tuple(call.rows(k) for k in range(len(call.outputs)))  # for each output a tuple over the variables
         chosen = tuple(row[0] for row in blocks) if isinstance(argnums, int) else blocks
         return call.in_form(chosen)
 
@@ -218,7 +224,7 @@ def hessian(fn: Callable[..., Tensor], argnums: int | Sequence[int] = 0) -> Call
 
 
 class Call:
-    """One call of a function, recorded from copies of the arguments that are differentiated: its `places`.
+    """One call of a function, recorded from copies of the arguments that are differentiated: its `variables`.
 
     Copies, because the function may be used inside another derivative with respect to the same tensors, and each must
     see only its own: in grad(x ↦ x · grad(y ↦ x + y)(1)) the inner gradient is 1, not 2. A copy leads back to its
@@ -245,9 +251,9 @@ class Call:
         with recording(True):
             for i in positions:
                 x = checked(args[i], f"argument {i} of {name_of(fn)}")
-                given[i] = as_place(x, self.wants_history and x.requires_grad)
-            self.places = [given[i] for i in positions]
-            self.leaves = [x for x in self.places if x.node is None]
+                given[i] = as_variable(x, self.wants_history and x.requires_grad)
+            self.variables = [given[i] for i in positions]
+            self.leaves = [x for x in self.variables if x.node is None]
             with requiring_grad(self.leaves):
                 answer = fn(*given, **options)
         self.outputs = as_tuple(answer)
@@ -263,12 +269,14 @@ class Call:
     def gradients(
         self, given: Sequence[Any], *, create_graph: bool = False, retain_graph: bool = False
     ) -> tuple[Tensor, ...]:
-        """Σ outputs · given, differentiated with respect to each place.
+        """Σ outputs · given, differentiated with respect to each variable.
 
         With a history where `create_graph` says so, or where the outputs or what is given have one.
         """
         create_graph = create_graph or self.has_history or (self.wants_history and any(map(is_tracked, given)))
-        return self.derivative(self.outputs, given, self.places, create_graph=create_graph, retain_graph=retain_graph)
+        return self.derivative(
+            self.outputs, given, self.variables, create_graph=create_graph, retain_graph=retain_graph
+        )
 
     def derivative(
         self,
@@ -290,24 +298,26 @@ class Call:
                 wanted,
                 [y for y, _ in live],
                 [g for _, g in live],
-                stops=[*self.places, *wanted],
+                stops=[*self.variables, *wanted],
                 create_graph=self.has_history if create_graph is None else create_graph,
                 retain_graph=retain_graph,
             )
 
     def rows(self, k: int) -> tuple[Tensor, ...]:
-        """The Jacobian of output k with respect to each place, one backward pass per number in it."""
+        """The Jacobian of output k with respect to each variable, one backward pass per number in it."""
         y = self.outputs[k]
         xp = array_module(y.data)
         found = []
         for i in range(y.size):
             basis = xp.zeros(y.size, y.dtype)
             basis[i] = 1
-            found.append(self.derivative((y,), (basis.reshape(y.shape),), self.places, retain_graph=True))
+            found.append(self.derivative((y,), (basis.reshape(y.shape),), self.variables, retain_graph=True))
         if not found:
-            return tuple(Tensor(xp.zeros(y.shape + x.shape, x.dtype)) for x in self.places)
-        columns = zip(*found, strict=True)  # for each place its rows
-        return tuple(ops.stack(rows).reshape(y.shape + x.shape) for rows, x in zip(columns, self.places, strict=True))
+            return tuple(Tensor(xp.zeros(y.shape + x.shape, x.dtype)) for x in self.variables)
+        columns = zip(*found, strict=True)  # for each variable its rows
+        return tuple(
+            ops.stack(rows).reshape(y.shape + x.shape) for rows, x in zip(columns, self.variables, strict=True)
+        )
 
     def values(self) -> Any:
         """What the function returned, with a history where the call has one."""

@@ -36,6 +36,9 @@ class Fused:
         self.__module__ = definition.__module__
         self.input_names, self.most_inputs = input_names(definition)
 
+    def __repr__(self) -> str:
+        return f"<fused op {self.name}>"
+
     def fast_pair(self, array: Array) -> FastPair | None:
         """The fast pair for arrays of this kind, None inside `plain()` or where there is none."""
         return self.pairs.get(array_module(array).__name__) if mode.fast else None
@@ -96,22 +99,22 @@ def through_definition(
 ) -> tuple:
     """The gradient of every input, and of every captured tensor: run the definition (again), and differentiate that.
 
-    Each input becomes another tensor first, because one tensor may stand in several places (attention(x, x, x)) and
-    each place has a gradient of its own. captured: tensors that the definition uses besides its inputs.
+    Each input becomes another tensor first, because one tensor may stand for several inputs (attention(x, x, x)) and
+    each input has a gradient of its own. captured: tensors that the definition uses besides its inputs.
     g: a Tensor if the gradients shall have a history, else an array.
     """
     with_history = isinstance(g, Tensor)
     with recording(True):
-        places = [as_place(x, with_history) if is_tracked(x) else x for x in inputs]
-        made = [x for x, given in zip(places, inputs, strict=True) if x is not given]
+        variables = [as_variable(x, with_history) if is_tracked(x) else x for x in inputs]
+        made = [x for x, given in zip(variables, inputs, strict=True) if x is not given]
         with requiring_grad([x for x in made if x.node is None]):
-            out = definition(*places, **options)
+            out = definition(*variables, **options)
             ends = [*made, *filter(is_tracked, captured)]
             found = gradients_at(ends, [out], [g], stops=ends, retain_graph=with_history)
     gradient_of = {id(x): gx for x, gx in zip(ends, found, strict=True)}
-    return tuple(gradient_of.get(id(x)) for x in (*places, *captured))
+    return tuple(gradient_of.get(id(x)) for x in (*variables, *captured))
 
 
-def as_place(x: Tensor, with_history: bool) -> Tensor:
+def as_variable(x: Tensor, with_history: bool) -> Tensor:
     """The same values as another tensor: one that leads back to x, or a leaf. See `requiring_grad`."""
     return alias(x) if with_history else Tensor(x.data)

@@ -35,7 +35,7 @@ class NumpyProtocols:
     def __array__(self, *args: Any, **options: Any) -> NoReturn:
         raise TypeError(
             "this Tensor would have to become a NumPy array here, and lose its history. For plain values "
-            "say tensor.numpy(); to join tensors say ops.stack(...) or ops.concatenate(...)."
+            "say tensor.numpy(); to join tensors say tg.ops.stack(...) or tg.ops.concatenate(...)."
         )
 
 
@@ -47,7 +47,7 @@ def refusal(name: str, options: dict[str, Any]) -> TypeError:
     elif hasattr(ArrayMethods, ours):
         advice = f"say tensor.{ours}(...)"
     elif hasattr(ops, ours):
-        advice = f"say ops.{ours}(...), with `from tinygrad_llm.autograd import ops`"
+        advice = f"say tg.ops.{ours}(...)"
     else:
         advice = "write it with the tensor's own operations"
     return TypeError(

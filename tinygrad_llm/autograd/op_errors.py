@@ -1,6 +1,6 @@
 """What an op says when it fails: its name, what it was given, and what to do.
 
-Used by: `primitive`, `ops.composite`.
+Used by: `primitive`, `fused`, `ops.composite`, `engine`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ def explain(error: Exception, name: str, arrays: Sequence[Any], options: dict[st
             f"{call(name, arrays, options)}: some of these are on the {' and some on the '.join(devices)}; move them "
             f"to one device first: tensor.to({devices[-1]!r})."
         ) from error
+    if str(error).startswith(f"{name}("):
+        raise error  # the primitive inside a composite of the same name has said it
     kind = type(error) if type(error) in (ValueError, IndexError, TypeError, InputError) else ValueError
     raise kind(f"{call(name, arrays, options)}: {error}") from error
 
@@ -39,6 +41,26 @@ def refuse_to_record(op: Any, value: Any, arrays: Sequence[Any], options: dict[s
         f"{what}: the result is {value.dtype}, which has no gradient here; gradients are those of real numbers. Keep "
         "real and imaginary parts in two tensors, or call the op on x.detach() for its value alone."
     )
+
+
+def checked_gradients(node: Any, gradients: Any, wanted: Sequence[bool]) -> tuple:
+    """The gradients that the rule of a node returned. Raises InputError unless there is one, or None, per input.
+
+    Those that are wanted must have their input's shape.
+    """
+    if type(gradients) is not tuple or len(gradients) != len(node.inputs):
+        what = f"{len(gradients)} gradients" if type(gradients) is tuple else f"a {type(gradients).__name__}"
+        raise InputError(
+            f"the rule of the op '{node.name}' returned {what}; it must return a tuple with one gradient, or None, for "
+            f"each of its inputs, of which there are {len(node.inputs)}."
+        )
+    for i, (x, g, is_wanted) in enumerate(zip(node.arrays, gradients, wanted, strict=True), 1):
+        if is_wanted and g is not None and g.shape != x.shape:
+            raise InputError(
+                f"the rule of the op '{node.name}' returned a gradient of shape {g.shape} for input {i}, of shape "
+                f"{x.shape}. They must be equal; sum over axes that were broadcast."
+            )
+    return gradients
 
 
 def call(name: str, arrays: Sequence[Any], options: dict[str, Any]) -> str:

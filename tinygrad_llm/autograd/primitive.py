@@ -27,6 +27,8 @@ from tinygrad_llm.autograd.op_errors import explain, refuse_to_record
 from tinygrad_llm.autograd.tensor import Tensor, as_operand
 from tinygrad_llm.backend import Array
 
+NOT_ARRAYS = (np.generic, list, tuple)  # what becomes a number or an array beside a Tensor
+
 
 class Node:
     """What made a tensor: the op, its inputs (as Tensors, and the arrays in them), its options, and the value.
@@ -77,6 +79,9 @@ class Primitive:
         self.__module__ = forward.__module__
         self.input_names, self.most_inputs = input_names(forward)
 
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
     def vjp(self, rule: Callable[..., tuple]) -> Callable[..., tuple]:
         """Decorator: `rule` is the vector-Jacobian product of this op."""
         self.rule = rule
@@ -113,7 +118,7 @@ def unpacked(inputs: tuple) -> tuple[tuple, list[Any], bool]:
     for x in inputs:
         if isinstance(x, Tensor):
             x, has_tensor = x.data, True
-        elif isinstance(x, np.generic | list | tuple):
+        elif isinstance(x, NOT_ARRAYS):
             has_other = True
         arrays.append(x)
     if has_tensor and has_other:

@@ -263,12 +263,6 @@ class Tensor(ArrayMethods, NumpyProtocols):
     def __getitem__(self, index: Any) -> Tensor:
         return ops.getitem(self, index=index)
 
-    def __setitem__(self, index: Any, value: Any) -> NoReturn:
-        raise TypeError(
-            "tensor[index] = value would change a value that gradients may need. Make a new tensor: "
-            "tensor = tensor.at(index).set(value); or, for a parameter outside a graph, write into tensor.data[index]."
-        )
-
 
 def as_array(data: Any) -> Array:
     """Numbers and lists of them as an array, Python's floats as float32; an array as it is."""

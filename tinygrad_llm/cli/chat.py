@@ -8,7 +8,7 @@ import contextlib
 import io
 import math
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -16,11 +16,12 @@ from rich.table import Table
 from rich.text import Text
 
 from tinygrad_llm.chat_session import ChatSession, Why
-from tinygrad_llm.cli.arguments import SAMPLER_HELP, ModelArgument
-from tinygrad_llm.cli.generate import choosing, write
+from tinygrad_llm.cli.arguments import NO_SAMPLING, ModelArgument, with_sampling
+from tinygrad_llm.cli.generate import print_pieces
 from tinygrad_llm.cli.messages import show_error
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.language_model import TEMPERATURE, LanguageModel
+from tinygrad_llm.generation.sampling_config import SamplingConfig
+from tinygrad_llm.language_model import LanguageModel
 from tinygrad_llm.pictures.distribution import bar, label, number
 from tinygrad_llm.text.tokenizer import Tokenizer
 
@@ -35,29 +36,16 @@ COMMANDS = {
 BAR_WIDTH = 8  # characters of a bar in the table of `/why`
 
 
+@with_sampling()
 def chat(
     model: ModelArgument,
     system: Annotated[str | None, typer.Option(help="What the model is told about its part.")] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="The longest reply.")] = 1000,
-    temperature: Annotated[
-        float | None, choosing("0: always the likeliest token; 1: as the model says.", show_default=str(TEMPERATURE))
-    ] = None,
-    top_k: Annotated[int | None, choosing("Draw only from this many likeliest tokens.")] = None,
-    top_p: Annotated[float | None, choosing("Draw only from the likeliest with this much together.")] = None,
-    min_p: Annotated[float | None, choosing("Drop tokens below this share of the likeliest one's.")] = None,
-    repetition_penalty: Annotated[
-        float | None, choosing("Divide the logits of tokens that have been there by this.")
-    ] = None,
-    sampler: Annotated[str | None, choosing(f"Instead of the options above: {SAMPLER_HELP}")] = None,
+    sampling: SamplingConfig = NO_SAMPLING,
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed and the same words: the same replies.")] = None,
 ) -> None:
     """Talk with a model that was trained to hold a conversation."""
-    stages = {
-        "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p,
-        "repetition_penalty": repetition_penalty, "sampler": sampler,
-    }  # fmt: skip
-    given: dict[str, Any] = {name: value for name, value in stages.items() if value is not None}
-    session = ChatSession(LanguageModel.load(model), system, seed=seed, max_tokens=max_tokens, **given)
+    session = ChatSession(LanguageModel.load(model), system, seed=seed, max_tokens=max_tokens, **sampling.given())
     console = Console(highlight=False)
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     if isinstance(sys.stdin, io.TextIOWrapper):
@@ -70,7 +58,7 @@ def chat(
                 if not obey(line, session, console):
                     return
             elif line:
-                write(session.say(line))
+                print_pieces(session.say(line))
         except KeyboardInterrupt:
             console.print("\n(stopped)", style="dim")
         except InputError as error:
@@ -141,15 +129,15 @@ def why_table(whys: list[Why], tokenizer: Tokenizer, width: int) -> Table:
     room = width - max(map(len, [*names, "token"])) - (BAR_WIDTH + len(" 0.1234")) - len("0.1234") - 3 * 2
     for name, why in zip(names, whys, strict=True):
         p, others = math.exp(why.said.log_p), Text()
-        for (token, log_p), drawn_log_p in zip(why.said.others, why.others_drawn_log_p, strict=True):
+        for (token, log_p), sampled_log_p in zip(why.said.others, why.others_sampled_log_p, strict=True):
             other = f"{'   ' if others else ''}{label(tokenizer.token_bytes(token))} {number(math.exp(log_p)).strip()}"
             if len(others) + len(other) > room:
                 break
-            others.append(other, "" if drawn_log_p > -math.inf else "dim")
+            others.append(other, "" if sampled_log_p > -math.inf else "dim")
         table.add_row(
             Text(name, "bold" if why.said.rank == 1 else "bold yellow"),
             Text(f"{bar(p, BAR_WIDTH):{BAR_WIDTH}} ", "cyan").append(number(p), "default"),
-            Text(number(math.exp(why.drawn_log_p))),
+            Text(number(math.exp(why.sampled_log_p))),
             others,
         )
     return table

@@ -13,16 +13,12 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from tinygrad_llm.cli.arguments import PROMPT_HELP, SAMPLER_HELP, ModelArgument
+from tinygrad_llm.cli.arguments import NO_SAMPLING, PROMPT_HELP, ModelArgument, sampling_option, with_sampling
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.files import read_text
-from tinygrad_llm.generation.written import Written
-from tinygrad_llm.language_model import TEMPERATURE, LanguageModel
-
-
-def choosing(help: str, **more: Any) -> Any:
-    """An option that says how tokens are chosen."""
-    return typer.Option(rich_help_panel="How tokens are chosen", help=help, **more)
+from tinygrad_llm.generation.generated_text import GeneratedText
+from tinygrad_llm.generation.sampling_config import SamplingConfig
+from tinygrad_llm.language_model import LanguageModel
 
 
 def showing(help: str, *names: str, **more: Any) -> Any:
@@ -30,6 +26,7 @@ def showing(help: str, *names: str, **more: Any) -> Any:
     return typer.Option(*names, rich_help_panel="Which texts are shown", help=help, **more)
 
 
+@with_sampling()
 def generate(
     model: ModelArgument,
     prompt: Annotated[str, typer.Argument(metavar="[PROMPT]", help=PROMPT_HELP)] = "",
@@ -44,30 +41,10 @@ def generate(
             "prompt-lookup: from what stands in the text. Changes the speed, and not how probable a text is.",
         ),
     ] = None,
-    temperature: Annotated[
-        float | None, choosing("0: always the likeliest token; 1: as the model says.", show_default=str(TEMPERATURE))
-    ] = None,
-    top_k: Annotated[int | None, choosing("Draw only from this many likeliest tokens.")] = None,
-    top_p: Annotated[float | None, choosing("Draw only from the likeliest with this much together.")] = None,
-    min_p: Annotated[float | None, choosing("Drop tokens below this share of the likeliest one's.")] = None,
-    typical: Annotated[float | None, choosing("Draw only from the least odd ones with this much together.")] = None,
-    repetition_penalty: Annotated[
-        float | None, choosing("Divide the logits of tokens that have been there by this.")
-    ] = None,
-    frequency_penalty: Annotated[
-        float | None, choosing("Take this from a token's logit for each time it has been there.")
-    ] = None,
-    presence_penalty: Annotated[
-        float | None, choosing("Take this from the logit of each token that has been there.")
-    ] = None,
-    no_repeat_ngrams: Annotated[int | None, choosing("Write no row of so many tokens twice.")] = None,
-    logit_bias: Annotated[
-        str | None, choosing("Add to logits, such as \"{' the': -2, 198: -inf}\"; -inf forbids a token.")
-    ] = None,
-    sampler: Annotated[str | None, choosing(f"Instead of the options above: {SAMPLER_HELP}")] = None,
-    regex: Annotated[str | None, choosing("A regular expression that the whole text has to match.")] = None,
+    sampling: SamplingConfig = NO_SAMPLING,
+    regex: Annotated[str | None, sampling_option("A regular expression that the whole text has to match.")] = None,
     json_schema: Annotated[
-        Path | None, choosing("A JSON schema: the text is a JSON value that is valid under it.", metavar="FILE")
+        Path | None, sampling_option("A JSON schema: the text is a JSON value that is valid under it.", metavar="FILE")
     ] = None,
     samples: Annotated[
         int, showing("How many texts; number i takes the seed plus i. Of --beam and --best-of the best.", min=1)
@@ -90,40 +67,34 @@ def generate(
         raise InputError("--draft is for drawing one text after the other: leave it out with --beam and --best-of.")
     loaded = LanguageModel.load(model)
     first = secrets.randbelow(1_000_000) if seed is None else seed
-    stages = {
-        "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "typical": typical,
-        "repetition_penalty": repetition_penalty, "frequency_penalty": frequency_penalty,
-        "presence_penalty": presence_penalty, "no_repeat_ngrams": no_repeat_ngrams, "logit_bias": logit_bias,
-        "sampler": sampler, "regex": regex,
-    }  # fmt: skip
-    options: dict[str, Any] = {name: value for name, value in stages.items() if value is not None}
-    options |= {"stop": stop or (), "json_schema": None if json_schema is None else read_schema(json_schema)}
-    guesses = None if draft is None else loaded.draft(draft)
+    options: dict[str, Any] = sampling.given() | {"stop": stop, "regex": regex}
+    options["json_schema"] = None if json_schema is None else read_schema(json_schema)
+    draft_model = None if draft is None else loaded.draft(draft)
     # All texts are begun before anything is written, so that a mistake in the options is the only thing said.
-    texts: Sequence[Written | Iterator[str]]
+    texts: Sequence[GeneratedText | Iterator[str]]
     if beam is not None:
         texts = loaded.beam_search(prompt, beam, max_tokens, length_penalty=length_penalty, **options)[:samples]
     elif best_of is not None:
         texts = loaded.best_of(prompt, best_of, max_tokens, seed=first, **options)[:samples]
     else:
-        begin: Callable[..., Written | Iterator[str]] = loaded.write if alternatives else loaded.stream
-        texts = [begin(prompt, max_tokens, seed=first + i, draft=guesses, **options) for i in range(samples)]
-    if seed is None and beam is None and temperature != 0:  # otherwise nothing is left to chance
+        start: Callable[..., GeneratedText | Iterator[str]] = loaded.generate if alternatives else loaded.stream
+        texts = [start(prompt, max_tokens, seed=first + i, draft=draft_model, **options) for i in range(samples)]
+    if seed is None and beam is None and sampling.temperature != 0:  # otherwise nothing is left to chance
         typer.secho(f"seed {first} (the same text again: --seed {first})", dim=True, err=True)
     for number, text in enumerate(texts):
         if len(texts) > 1:
             is_drawn = beam is None and best_of is None
-            name = odds(text) if isinstance(text, Written) and not is_drawn else f"seed {first + number}"
+            name = odds(text) if isinstance(text, GeneratedText) and not is_drawn else f"seed {first + number}"
             typer.secho(f"--- {number + 1} of {len(texts)}, {name} ---", dim=True)
         typer.secho(prompt, bold=True, nl=False)
-        write([text.text] if isinstance(text, Written) else text)
-        if alternatives and isinstance(text, Written) and len(text.ids):
+        print_pieces([text] if isinstance(text, GeneratedText) else text)
+        if alternatives and isinstance(text, GeneratedText) and len(text.ids):
             Console().print(loaded.alternatives(text))
-    if guesses is not None:
-        typer.secho(str(guesses.acceptance), dim=True, err=True)
+    if draft_model is not None:
+        typer.secho(str(draft_model.acceptance), dim=True, err=True)
 
 
-def odds(text: Written) -> str:
+def odds(text: GeneratedText) -> str:
     """How probable a text is, in words."""
     return f"log p {text.log_probability:.2f}, {text.log_probability / max(1, len(text.ids)):.3f} per token"
 
@@ -140,7 +111,7 @@ def read_schema(path: Path) -> Any:
     return schema
 
 
-def write(pieces: Iterable[str]) -> None:
+def print_pieces(pieces: Iterable[str]) -> None:
     """Print the pieces as they come, then end the line. A terminal is shown control characters as signs (␛), because
     a model that has learned little writes any byte; a file gets them as they are."""
     for piece in pieces:

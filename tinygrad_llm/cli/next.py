@@ -1,29 +1,32 @@
 """`tinygrad-llm next`: what comes next? The likeliest tokens as bars, and that all of them sum to 1.
 
-With --sampler it is what they would be drawn from, with --stages all that happens on the way there, and with --tree
-what may come after them.
+With sampling options it is the distribution that they would be sampled from, with --stages all that happens on the way
+there, and with --tree what may come after them.
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from tinygrad_llm.cli.arguments import PROMPT_HELP, SAMPLER_HELP, ModelArgument
+from tinygrad_llm.cli.arguments import NO_SAMPLING, PROMPT_HELP, ModelArgument, with_sampling
+from tinygrad_llm.drawing.svg import Picture
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.generation.logits_processors import SamplerChain
+from tinygrad_llm.generation.sampling_config import SamplingConfig
 from tinygrad_llm.language_model import LanguageModel
 from tinygrad_llm.pictures.distribution import SHOWN
-from tinygrad_llm.pictures.svg import Picture
 
 
+@with_sampling(temperature=1.0)
 def next_token(
     model: ModelArgument,
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help=PROMPT_HELP)],
     top: Annotated[int, typer.Option(min=1, help="How many tokens to show.")] = SHOWN,
-    sampler: Annotated[str | None, typer.Option(help=f"Show what they would be drawn from: {SAMPLER_HELP}")] = None,
+    sampling: SamplingConfig = NO_SAMPLING,
     stages: Annotated[
-        bool, typer.Option("--stages", help="Show the distribution after each stage of --sampler.")
+        bool, typer.Option("--stages", help="Show the distribution after each stage of the sampler chain.")
     ] = False,
     tree: Annotated[bool, typer.Option("--tree", help="Show the likeliest continuations as a tree.")] = False,
     depth: Annotated[int, typer.Option(min=1, help="Of --tree: how many tokens deep.")] = 4,
@@ -39,10 +42,10 @@ def next_token(
         raise InputError("--save needs --stages or --tree, which are what can be saved.")
     loaded, console = LanguageModel.load(model), Console()
     if tree:
-        choosing: dict[str, Any] = {} if sampler is None else {"sampler": sampler}
-        show(loaded.tree(prompt, depth, branches, mass=mass, least=least, **choosing), console, save)
+        show(loaded.tree(prompt, depth, branches, mass=mass, least=least, **sampling.given()), console, save)
         return
-    all_stages = loaded.next_word(prompt).stages(sampler or "", top)
+    sampler = sampling.chain(loaded.tokenizer, temperature=1.0) if sampling.given() else SamplerChain()
+    all_stages = loaded.next_token(prompt).stages(sampler, top)
     if stages:
         show(all_stages, console, save)
     else:

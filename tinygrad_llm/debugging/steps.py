@@ -16,7 +16,6 @@ Comes before: `engine`, `graph`. Comes after: a reader.
 from __future__ import annotations
 
 import ast
-import html
 import inspect
 import os
 import textwrap
@@ -35,22 +34,20 @@ from tinygrad_llm.backend import to_numpy
 from tinygrad_llm.debugging.graph import Graph
 from tinygrad_llm.debugging.lines import Line, lines_of
 from tinygrad_llm.debugging.names import variables
+from tinygrad_llm.drawing import html
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 HEIGHT = 620.0  # of the graph beside a step in a notebook, in pixels
-PLAIN = "white-space:pre-wrap;font:12px/1.45 monospace"
-CODE = "background:#f3f6f9;color:#1b2733;padding:8px 10px;margin:6px 0;border-radius:6px"
 FEW = 24  # numbers that are shown one by one; of more, the range
 
 
 def steps(result: Tensor, gradient: Any = None, names: Mapping[str, Tensor] | None = None) -> Walk:
     """A walk through the backward pass of `result`, standing before its first step.
 
-    gradient: as for `Tensor.backward`. names: what to call tensors, for instance
-    `dict(model.named_parameters())`; the caller's variables are known without. Lines are shown
-    where the computation ran inside `remember_lines()`.
+    gradient: as for `Tensor.backward`. names: what to call tensors, for instance `dict(model.named_parameters())`; the
+    caller's variables are known without. Lines are shown where the computation ran inside `remember_lines()`.
 
     Raises what `backward` raises. Call it before `result.backward()`, which frees the graph.
 
@@ -174,14 +171,13 @@ class Walk:
 
     def _repr_html_(self) -> str:
         here = self.tensors[self.position - 1] if self.position else self.graph.result
-        texts = ("", self.start(), "", "") if self.step is None else (title(self.step, self), *parts(self.step, self))
-        head, before, rule, after = map(html.escape, texts)
-        return (
-            "<div style='display:flex;flex-wrap:wrap;gap:16px;align-items:flex-start'>"
-            f"<div style='flex:1 1 320px'>{self.graph.svg(around=here, most=HEIGHT)}</div>"
-            f"<div style='flex:1 1 460px;{PLAIN}'><b>{head}</b>\n{before}"
-            f"<div style='{CODE}'>{rule}</div>{after}</div></div>"
-        )
+        if self.step is None:
+            told = html.title("steps") + html.mono(self.start())
+        else:
+            before, rule, after = parts(self.step, self)
+            told = html.title(title(self.step, self)) + html.mono(before) + html.indented(rule) + html.mono(after)
+        picture = self.graph.svg(around=here, most=HEIGHT)
+        return html.box(html.beside(f"<div>{picture}</div>", f"<div style='flex:1 1 380px'>{told}</div>"))
 
 
 class Recorder(Observer):

@@ -16,9 +16,10 @@ import numpy as np
 from tinygrad_llm.autograd import no_grad
 from tinygrad_llm.backend import to_device, to_numpy
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.generation.arguments import check_integer
 from tinygrad_llm.generation.cache import GrowingCache
-from tinygrad_llm.generation.generate import Drawn
-from tinygrad_llm.generation.samplers import ranked
+from tinygrad_llm.generation.generate import GenerationStep
+from tinygrad_llm.generation.logits_processors import ranked
 from tinygrad_llm.generation.scoring import LOGITS_BYTES, READ, window_starts
 from tinygrad_llm.nn import functional as F
 from tinygrad_llm.nn.transformer import Transformer
@@ -26,7 +27,7 @@ from tinygrad_llm.nn.transformer import Transformer
 COUNT = 5  # others, unless asked for more
 
 
-class Choice(NamedTuple):
+class TokenAlternatives(NamedTuple):
     """A token where it stands, and what else might have stood there.
 
     log_p: in nats. rank: 1 when no token was more probable. others: (token, log p) of the most probable other ones,
@@ -41,7 +42,7 @@ class Choice(NamedTuple):
 
 def text_alternatives(
     model: Transformer, ids: Sequence[int] | np.ndarray, count: int = COUNT, first: int = 1
-) -> list[Choice]:
+) -> list[TokenAlternatives]:
     """The choices that were made at tokens `first` … T-1 of a text: ids (T,) -> T - first of them.
 
     A text longer than the context is read in windows, as in `scoring.score_tokens`.
@@ -55,20 +56,25 @@ def text_alternatives(
         )
     check_count(count)
     distributions = text_distributions(model, ids[:-1], first - 1)
-    return [choice(log_p, token, count) for log_p, token in zip(distributions, ids[first:].tolist(), strict=True)]
+    return [
+        token_alternatives(log_p, token, count)
+        for log_p, token in zip(distributions, ids[first:].tolist(), strict=True)
+    ]
 
 
-def drawn_alternatives(drawn: Iterable[Drawn], count: int = COUNT, sampled: bool = False) -> list[Choice]:
+def step_alternatives(
+    drawn: Iterable[GenerationStep], count: int = COUNT, sampled: bool = False
+) -> list[TokenAlternatives]:
     """The same of a text while it is drawn, at no extra cost. sampled: as the sampler saw it, not as the model said."""
     check_count(count)
-    return [choice(one.sampled_log_p if sampled else one.log_p, one.token, count) for one in drawn]
+    return [token_alternatives(one.sampled_log_p if sampled else one.log_p, one.token, count) for one in drawn]
 
 
-def choice(log_p: np.ndarray, token: int, count: int) -> Choice:
+def token_alternatives(log_p: np.ndarray, token: int, count: int) -> TokenAlternatives:
     """What `token` was chosen from: log_p (V,). Tokens that could not have come are no alternatives."""
     best = [i for i in ranked(log_p, count + 1).tolist() if i != token and log_p[i] > -np.inf]
     others = tuple((i, float(log_p[i])) for i in best[:count])
-    return Choice(token, float(log_p[token]), 1 + int(np.count_nonzero(log_p > log_p[token])), others)
+    return TokenAlternatives(token, float(log_p[token]), 1 + int(np.count_nonzero(log_p > log_p[token])), others)
 
 
 def text_distributions(model: Transformer, ids: np.ndarray, first: int = 0) -> Iterator[np.ndarray]:
@@ -96,5 +102,4 @@ def text_distributions(model: Transformer, ids: np.ndarray, first: int = 0) -> I
 
 
 def check_count(count: int) -> None:
-    if count < 1:
-        raise InputError(f"count must be at least 1, it was {count}.")
+    check_integer("count", count)

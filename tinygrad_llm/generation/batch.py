@@ -24,32 +24,33 @@ from tinygrad_llm.backend import to_device
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation.cache import GrowingCache
 from tinygrad_llm.generation.generate import (
-    Drawn,
+    GenerationStep,
     check_max_tokens,
     checked_ids,
     first_in_view,
-    next_log_probabilities,
+    next_logits,
 )
-from tinygrad_llm.generation.samplers import Stage, draw
+from tinygrad_llm.generation.logits_processors import LogitsProcessor, sample, sampling_distribution
+from tinygrad_llm.nn.functional import log_softmax
 from tinygrad_llm.nn.transformer import Transformer
 
 PADDING = 0  # any token will do: nobody looks at it
 
 
-def draws_together(
+def generate_batch_steps(
     model: Transformer,
     prompts: Sequence[Sequence[int] | np.ndarray],
     max_tokens: int,
-    samplers: Sequence[Stage],
+    samplers: Sequence[LogitsProcessor],
     rngs: Sequence[np.random.Generator],
     *,
     stop_tokens: Collection[int] = (),
     finished: Callable[[int], bool] = lambda row: False,
-) -> Iterator[tuple[int, Drawn]]:
+) -> Iterator[tuple[int, GenerationStep]]:
     """What the model draws after each of the prompts: pairs of a prompt's number and a token with its distributions.
 
     One token for each text, in the order of the prompts, then the next for each; a text that has ended is left out, and
-    costs nothing any more. For each text it is what `draws` gives for its prompt, sampler and generator alone.
+    costs nothing any more. For each text it is what `generate_steps` gives for its prompt, sampler and generator alone.
 
     samplers, rngs: one for each prompt. finished: asked with a prompt's number after each of its tokens was given out,
     whether its text shall end there.
@@ -63,18 +64,18 @@ def draws_together(
             f"each prompt needs a sampler and a generator of its own: there are {len(texts)} prompts, {len(samplers)} "
             f"samplers and {len(rngs)} generators."
         )
-    return _draws(model, texts, max_tokens, samplers, rngs, stop_tokens, finished)
+    return _steps(model, texts, max_tokens, samplers, rngs, stop_tokens, finished)
 
 
-def _draws(
+def _steps(
     model: Transformer,
     texts: list[list[int]],
     max_tokens: int,
-    samplers: Sequence[Stage],
+    samplers: Sequence[LogitsProcessor],
     rngs: Sequence[np.random.Generator],
     stop_tokens: Collection[int],
     finished: Callable[[int], bool],
-) -> Iterator[tuple[int, Drawn]]:
+) -> Iterator[tuple[int, GenerationStep]]:
     firsts = [0] * len(texts)  # of the ids in each text that the model can see
     rows = list(range(len(texts)))  # the texts that are still written
     cache = None
@@ -86,17 +87,17 @@ def _draws(
             firsts[row] = first_in_view(firsts[row], len(texts[row]), model.config.context)
         if cache is None or before != [firsts[row] for row in rows]:
             # One text has slid on, so all are read again. It is rare: once per half context and text.
-            log_p, cache = read_together(model, [texts[row][firsts[row] :] for row in rows])  # (rows, V)
+            logits, cache = read_together(model, [texts[row][firsts[row] :] for row in rows])  # (rows, V)
         else:
-            log_p = next_log_probabilities(model, np.array([texts[row][-1:] for row in rows]), cache)  # (rows, V)
+            logits = next_logits(model, np.array([texts[row][-1:] for row in rows]), cache)  # (rows, V)
         going_on = []  # places in `rows`
         for place, row in enumerate(rows):
-            sampled_log_p = samplers[row](log_p[place], texts[row])  # (V,)
-            token = int(draw(sampled_log_p, rngs[row]))
+            sampled_log_p = sampling_distribution(samplers[row], logits[place], texts[row])  # (V,)
+            token = int(sample(sampled_log_p, rngs[row]))
             if token in stop_tokens:
                 continue
             texts[row].append(token)
-            yield row, Drawn(token, log_p[place], sampled_log_p)
+            yield row, GenerationStep(token, log_softmax(logits[place]), sampled_log_p)
             if not finished(row):
                 going_on.append(place)
         if 0 < len(going_on) < len(rows):
@@ -105,7 +106,7 @@ def _draws(
 
 
 def read_together(model: Transformer, texts: Sequence[Sequence[int]]) -> tuple[np.ndarray, GrowingCache]:
-    """log p of the next token after each of the texts, (B, V), and the cache that has read them, a row for each.
+    """The logits of the next token after each of the texts, (B, V), and the cache that has read them, a row for each.
 
     Texts that are equal are read once.
     """
@@ -115,24 +116,24 @@ def read_together(model: Transformer, texts: Sequence[Sequence[int]]) -> tuple[n
     ids = np.array([(PADDING,) * start + text for start, text in zip(starts, different, strict=True)])  # (different, T)
     device = model.embedding.weight.device
     cache = GrowingCache(model.config, to_device(starts, device) if starts.any() else None)
-    log_p = next_log_probabilities(model, ids, cache)  # (different, V)
+    logits = next_logits(model, ids, cache)  # (different, V)
     if len(different) == len(texts):
-        return log_p, cache
+        return logits, cache
     places = [different.index(tuple(text)) for text in texts]
-    return log_p[places], cache.select(places)
+    return logits[places], cache.select(places)
 
 
 def generate_batch(
     model: Transformer,
     prompts: Sequence[Sequence[int] | np.ndarray],
     max_tokens: int,
-    samplers: Sequence[Stage],
+    samplers: Sequence[LogitsProcessor],
     rngs: Sequence[np.random.Generator],
     *,
     stop_tokens: Collection[int] = (),
 ) -> list[list[int]]:
-    """The tokens alone, a list for each prompt; all the rest as in `draws_together`."""
+    """The tokens alone, a list for each prompt; all the rest as in `generate_batch_steps`."""
     written: list[list[int]] = [[] for _ in prompts]
-    for row, drawn in draws_together(model, prompts, max_tokens, samplers, rngs, stop_tokens=stop_tokens):
+    for row, drawn in generate_batch_steps(model, prompts, max_tokens, samplers, rngs, stop_tokens=stop_tokens):
         written[row].append(drawn.token)
     return written

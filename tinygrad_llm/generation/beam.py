@@ -19,10 +19,12 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.generation.arguments import check_integer, is_number
 from tinygrad_llm.generation.cache import GrowingCache
 from tinygrad_llm.generation.continuations import Continuation, checked_prompt
-from tinygrad_llm.generation.generate import next_log_probabilities
-from tinygrad_llm.generation.samplers import Chain, Stage, is_number, ranked
+from tinygrad_llm.generation.generate import next_logits
+from tinygrad_llm.generation.logits_processors import LogitsProcessor, SamplerChain, ranked, sampling_distribution
+from tinygrad_llm.nn.functional import log_softmax
 from tinygrad_llm.nn.transformer import Transformer
 
 
@@ -33,7 +35,7 @@ def beam_search(
     max_tokens: int,
     *,
     length_penalty: float = 0.0,
-    sampler: Stage | None = None,
+    sampler: LogitsProcessor | None = None,
     stop_tokens: Collection[int] = (),
     finished: Callable[[tuple[int, ...]], bool] = lambda tokens: False,
 ) -> list[Continuation]:
@@ -52,11 +54,10 @@ def beam_search(
 
     Raises InputError for a text that does not fit in the context together with max_tokens.
     """
-    if beams < 1:
-        raise InputError(f"beams must be at least 1, it was {beams}.")
+    check_integer("beams", beams)
     if not is_number(length_penalty) or not 0.0 <= length_penalty < np.inf:
         raise InputError(f"length_penalty must be a number of at least 0, it was {length_penalty!r}.")
-    text, sampler = checked_prompt(model, ids, max_tokens), Chain() if sampler is None else sampler
+    text, sampler = checked_prompt(model, ids, max_tokens), SamplerChain() if sampler is None else sampler
 
     def score(one: Continuation, length: int | None = None) -> float:
         return one.sampled_log_p / ((5 + (one.length if length is None else length)) / 6) ** length_penalty
@@ -65,9 +66,10 @@ def beam_search(
     cache = GrowingCache(model.config)
     for step in range(max_tokens):
         new = [one.tokens[-1:] for one in alive] if step else [text]
-        log_p = next_log_probabilities(model, np.array(new), cache)  # (B, V)
+        logits = next_logits(model, np.array(new), cache)  # (B, V)
+        log_p = log_softmax(logits)  # (B, V)
         rows, longer = [], []
-        for row, token, sampled in best_steps(alive, log_p, text, sampler, beams, stop_tokens):
+        for row, token, sampled in best_steps(alive, logits, text, sampler, beams, stop_tokens):
             one = alive[row].then(token, float(log_p[row, token]), sampled, ends=token in stop_tokens)
             if one.ended or finished(one.tokens):
                 complete.append(one)
@@ -86,20 +88,20 @@ def beam_search(
 
 def best_steps(
     alive: list[Continuation],
-    log_p: np.ndarray,
+    logits: np.ndarray,
     text: list[int],
-    sampler: Stage,
+    sampler: LogitsProcessor,
     beams: int,
     stop_tokens: Collection[int],
 ) -> list[tuple[int, int, float]]:
     """(row, token, log p after the sampler) of the steps that lead to the most probable texts, the best first.
 
-    log_p: (B, V), what may come after each of the B that are alive. There are enough steps in the list that `beams` of
+    logits: (B, V), what may come after each of the B that are alive. There are enough steps in the list that `beams` of
     them are not stop tokens. Among equals the upper row and the lower id come first.
     """
     steps = []
     for row, one in enumerate(alive):
-        sampled = sampler(log_p[row], [*text, *one.tokens])  # (V,)
+        sampled = sampling_distribution(sampler, logits[row], [*text, *one.tokens])  # (V,)
         best = ranked(sampled, beams + len(stop_tokens))
         steps += [(row, token, float(sampled[token])) for token in best.tolist() if sampled[token] > -np.inf]
     return sorted(steps, key=lambda step: -(alive[step[0]].sampled_log_p + step[2]))

@@ -15,10 +15,12 @@ from typing import Literal
 import numpy as np
 
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.generation.arguments import check_integer
 from tinygrad_llm.generation.batch import read_together
 from tinygrad_llm.generation.continuations import Continuation, checked_prompt
-from tinygrad_llm.generation.generate import next_log_probabilities
-from tinygrad_llm.generation.samplers import Stage, draw
+from tinygrad_llm.generation.generate import next_logits
+from tinygrad_llm.generation.logits_processors import LogitsProcessor, sample, sampling_distribution
+from tinygrad_llm.nn.functional import log_softmax
 from tinygrad_llm.nn.transformer import Transformer
 
 
@@ -27,7 +29,7 @@ def best_of_n(
     ids: Sequence[int] | np.ndarray,
     count: int,
     max_tokens: int,
-    sampler: Stage,
+    sampler: LogitsProcessor,
     rngs: Sequence[np.random.Generator],
     *,
     by: Literal["mean", "sum"] = "mean",
@@ -44,21 +46,22 @@ def best_of_n(
 
     Raises InputError for a text that does not fit in the context together with max_tokens.
     """
-    if count < 1 or len(rngs) != count:
-        raise InputError(f"count must be at least 1, each with a generator: it was {count}, with {len(rngs)} of them.")
+    if len(rngs) != check_integer("count", count):
+        raise InputError(f"each text needs a random generator: count was {count}, with {len(rngs)} generators.")
     if by not in ("mean", "sum"):
         raise InputError(f"by must be 'mean' or 'sum', it was {by!r}.")
     text = checked_prompt(model, ids, max_tokens)
     drawn, rows = [Continuation()] * count, list(range(count))  # rows: which of them are still going on
     for step in range(max_tokens):
         if step == 0:
-            log_p, cache = read_together(model, [text] * count)  # (B, V)
+            logits, cache = read_together(model, [text] * count)  # (B, V)
         else:
-            log_p = next_log_probabilities(model, np.array([drawn[i].tokens[-1:] for i in rows]), cache)  # (B, V)
+            logits = next_logits(model, np.array([drawn[i].tokens[-1:] for i in rows]), cache)  # (B, V)
+        log_p = log_softmax(logits)  # (B, V)
         going_on = []  # places in `rows`
         for place, i in enumerate(rows):
-            sampled = sampler(log_p[place], [*text, *drawn[i].tokens])  # (V,)
-            token = int(draw(sampled, rngs[i]))
+            sampled = sampling_distribution(sampler, logits[place], [*text, *drawn[i].tokens])  # (V,)
+            token = int(sample(sampled, rngs[i]))
             ends = token in stop_tokens
             drawn[i] = drawn[i].then(token, float(log_p[place, token]), float(sampled[token]), ends=ends)
             if not ends and not finished(drawn[i].tokens):

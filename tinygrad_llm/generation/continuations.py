@@ -17,8 +17,8 @@ import numpy as np
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation.generate import check_max_tokens, checked_ids
+from tinygrad_llm.generation.generated_text import GeneratedText
 from tinygrad_llm.generation.text_stream import TextStream
-from tinygrad_llm.generation.written import Written
 from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.text.tokenizer import Tokenizer
 
@@ -68,18 +68,18 @@ class Continuation:
             (*self.sampled_log_p_of_each, sampled_log_p),
         )
 
-    def written(self, prompt: str, tokenizer: Tokenizer, stop: str | Sequence[str] = ()) -> Written:
+    def to_text(self, prompt: str, tokenizer: Tokenizer, stop: str | Sequence[str] | None = ()) -> GeneratedText:
         """As a text after a prompt, up to the first stop string."""
         stream = TextStream(tokenizer, stop)
         text = "".join(map(stream.push, self.tokens)) + stream.finish()
         n = len(self.tokens)
-        return Written(
-            prompt,
+        return GeneratedText(
             text,
-            np.array(self.tokens, np.int64),
-            np.array(self.log_p_of_each[:n]),
-            np.array(self.sampled_log_p_of_each[:n]),
-            "stop string" if stream.stopped else "stop token" if self.ended else "max tokens",
+            prompt=prompt,
+            ids=np.array(self.tokens, np.int64),
+            log_probabilities=np.array(self.log_p_of_each[:n]),
+            sampled_log_probabilities=np.array(self.sampled_log_p_of_each[:n]),
+            ending="stop string" if stream.stopped else "stop token" if self.ended else "max tokens",
         )
 
 

@@ -1,7 +1,7 @@
 """The loop in which a model writes: read the text, choose a token, append it, and again.
 
-Comes before: `cache`, `samplers`. Comes after: `batch`, the same for several texts at once; `text_stream`, which makes
-text of the ids as they come.
+Builds on: `cache`, `logits_processors`. Used by: `batch`, the same for several texts at once; `generated_text`, which
+makes text of the ids as they come.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ import numpy as np
 from tinygrad_llm.autograd import Tensor, no_grad
 from tinygrad_llm.backend import to_device, to_numpy
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.generation.arguments import check_integer
 from tinygrad_llm.generation.cache import GrowingCache
-from tinygrad_llm.generation.samplers import Stage, draw
+from tinygrad_llm.generation.logits_processors import LogitsProcessor, sample, sampling_distribution
 from tinygrad_llm.nn import functional as F
 from tinygrad_llm.nn.transformer import Transformer
 
 PREFILL = 512  # tokens of long prompts that are read at once, all rows together: it bounds the memory of reading
 
 
-class Drawn(NamedTuple):
+class GenerationStep(NamedTuple):
     """A token that was drawn, and the two distributions it may be asked about, both (V,), float64, in nats.
 
     log_p: what the model said. sampled_log_p: what the sampler made of it, and what the token was drawn from. They are
@@ -34,19 +35,19 @@ class Drawn(NamedTuple):
     sampled_log_p: np.ndarray
 
 
-def draws(
+def generate_steps(
     model: Transformer,
     ids: Sequence[int] | np.ndarray,
     max_tokens: int,
-    sampler: Stage,
+    sampler: LogitsProcessor,
     rng: np.random.Generator,
     *,
     cache: GrowingCache | None = None,
     stop_tokens: Collection[int] = (),
-) -> Iterator[Drawn]:
+) -> Iterator[GenerationStep]:
     """What the model draws after `ids`, token by token, at most `max_tokens` of them.
 
-    sampler: what changes the distribution before it is drawn from, a `samplers.Chain` for instance.
+    sampler: what changes the distribution before it is drawn from, a `logits_processors.SamplerChain` for instance.
     rng: draws; the same generator state gives the same tokens.
     cache: may remember a beginning of `ids` already (a prompt that several texts share); it is extended in place.
     stop_tokens: end the text; they are not given out.
@@ -60,18 +61,18 @@ def draws(
     """
     text = checked_ids(model, ids)
     check_max_tokens(max_tokens)
-    return _draws(model, text, max_tokens, sampler, rng, checked_cache(model, cache, text), stop_tokens)
+    return _steps(model, text, max_tokens, sampler, rng, checked_cache(model, cache, text), stop_tokens)
 
 
-def _draws(
+def _steps(
     model: Transformer,
     text: list[int],
     max_tokens: int,
-    sampler: Stage,
+    sampler: LogitsProcessor,
     rng: np.random.Generator,
     cache: GrowingCache,
     stop_tokens: Collection[int],
-) -> Iterator[Drawn]:
+) -> Iterator[GenerationStep]:
     context = model.config.context
     first = 0  # of the ids that the model can see
     for _ in range(max_tokens):
@@ -79,27 +80,27 @@ def _draws(
         if start > first:
             first = start
             cache.truncate(0)
-        log_p = next_log_probabilities(model, text[first + cache.length :], cache)  # (V,)
-        sampled_log_p = sampler(log_p, text)  # (V,)
-        token = int(draw(sampled_log_p, rng))
+        logits = next_logits(model, text[first + cache.length :], cache)  # (V,)
+        sampled_log_p = sampling_distribution(sampler, logits, text)  # (V,)
+        token = int(sample(sampled_log_p, rng))
         if token in stop_tokens:
             return
         text.append(token)
-        yield Drawn(token, log_p, sampled_log_p)
+        yield GenerationStep(token, F.log_softmax(logits), sampled_log_p)
 
 
 def generate_tokens(
     model: Transformer,
     ids: Sequence[int] | np.ndarray,
     max_tokens: int,
-    sampler: Stage,
+    sampler: LogitsProcessor,
     rng: np.random.Generator,
     *,
     cache: GrowingCache | None = None,
     stop_tokens: Collection[int] = (),
 ) -> Iterator[int]:
-    """The tokens alone, one by one; all the rest as in `draws`."""
-    drawn = draws(model, ids, max_tokens, sampler, rng, cache=cache, stop_tokens=stop_tokens)
+    """The tokens alone, one by one; all the rest as in `generate_steps`."""
+    drawn = generate_steps(model, ids, max_tokens, sampler, rng, cache=cache, stop_tokens=stop_tokens)
     return (one.token for one in drawn)
 
 
@@ -109,7 +110,12 @@ def first_in_view(first: int, length: int, context: int) -> int:
 
 
 def next_log_probabilities(model: Transformer, ids: Sequence[int] | np.ndarray, cache: GrowingCache) -> np.ndarray:
-    """log p of every possible next token after the text in `cache` and then `ids` (T,): (V,), float64, on the host.
+    """log p of every possible next token: the log-softmax of `next_logits`."""
+    return F.log_softmax(next_logits(model, ids, cache))
+
+
+def next_logits(model: Transformer, ids: Sequence[int] | np.ndarray, cache: GrowingCache) -> np.ndarray:
+    """The logits of the next token after the text in `cache` and then `ids` (T,): (V,), float64, on the host.
 
     Of several rows, which all end together, ids (B, T): (B, V). The cache is extended by `ids`; a long text is read in
     pieces. Raises InputError when the model gives no numbers, as after a failed training.
@@ -121,11 +127,11 @@ def next_log_probabilities(model: Transformer, ids: Sequence[int] | np.ndarray, 
         for start in range(0, new.shape[1], together):
             hidden = model.hidden(new[:, start : start + together], cache=cache)  # (B, t, C)
         logits = model.logits(hidden[:, -1])  # (B, V)
-    return log_probabilities_of(logits).reshape(*array.shape[:-1], -1)  # (V,) or (B, V)
+    return checked_logits(logits).reshape(*array.shape[:-1], -1)  # (V,) or (B, V)
 
 
-def log_probabilities_of(logits: Tensor) -> np.ndarray:
-    """The log-probabilities of these logits, (..., V) -> (..., V), float64, on the host.
+def checked_logits(logits: Tensor) -> np.ndarray:
+    """The logits as an array in float64 on the host, (..., V) -> (..., V).
 
     Raises InputError when the logits are no numbers.
     """
@@ -135,13 +141,12 @@ def log_probabilities_of(logits: Tensor) -> np.ndarray:
             "the model's logits are not numbers (NaN or infinite): its training has diverged. Load an earlier "
             "checkpoint, or train again with a lower learning rate."
         )
-    return F.log_softmax(numbers.astype(np.float64))
+    return numbers.astype(np.float64)
 
 
 def check_max_tokens(max_tokens: int) -> None:
     """Raise InputError unless a text can be of that many tokens."""
-    if max_tokens < 0:
-        raise InputError(f"max_tokens must be at least 0, it was {max_tokens}.")
+    check_integer("max_tokens", max_tokens, 0)
 
 
 def checked_cache(model: Transformer, cache: GrowingCache | None, text: Sequence[int]) -> GrowingCache:

@@ -2,14 +2,14 @@
 
 A model that has once repeated itself sees a text that repeats itself, and finds it the more probable that it goes on
 like this. These stages take probability from tokens that have been there already. They fit the protocol of
-`samplers.Stage` and stand in a chain like all others:
+`logits_processors.LogitsProcessor` and stand in a chain like all others:
 
-    log-probabilities (V,), text (T,)  ->  log-probabilities (V,)
+    logits (V,), text (T,)  ->  logits (V,)
 
 The text is everything so far, the prompt included. Put them before the stages that remove tokens, or the token that
 should come instead may be gone already.
 
-Comes before: `samplers`. Comes after: `chains`.
+Comes before: `logits_processors`. Comes after: `sampler_chain`.
 Left out on purpose: penalties for whole sequences (DRY) and for the words of a topic.
 """
 
@@ -21,7 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.generation.samplers import is_number, is_whole, with_changed
+from tinygrad_llm.generation.arguments import is_integer, is_number
+from tinygrad_llm.generation.logits_processors import with_changed
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,12 @@ class RepetitionPenalty:
     θ > 1 makes repetition less probable, 1 changes nothing. last: look only at so many tokens at the end of the text.
     Source: Keskar et al. 2019 (CTRL), section 4.1, which found θ = 1.2 good.
 
-    Two departures. Keskar et al. divide negative logits as well, which makes those tokens more probable; everyone since
-    multiplies them. And logits mean the same whatever number is added to all of them, but this formula depends on that
-    number: here it is such that the mean logit of all possible tokens is 0, x_i = log p_i - mean(log p).
+    One departure: Keskar et al. divide negative logits as well, which makes those tokens more probable. As Transformers
+    and llama.cpp do, they are multiplied here. Adding a number to all logits changes this penalty, unlike everything
+    else in a sampler chain: x_i are the model's own logits, so it stands before whatever shifts them.
 
-    >>> np.exp(RepetitionPenalty(2.0)(np.log([0.64, 0.16, 0.04, 0.16]), text=[0])).round(2)  # logits: 4 : 1 : 1/4 : 1
-    array([0.47, 0.24, 0.06, 0.24])
+    >>> RepetitionPenalty(2.0)(np.array([4.0, 1.0, -1.0, 0.5]), text=[0, 2])
+    array([ 2. ,  1. , -2. ,  0.5])
     """
 
     penalty: float
@@ -49,12 +50,10 @@ class RepetitionPenalty:
             )
         check_last("repetition_penalty", self.last)
 
-    def __call__(self, log_p: np.ndarray, text: Sequence[int] = ()) -> np.ndarray:
+    def __call__(self, logits: np.ndarray, text: Sequence[int] = ()) -> np.ndarray:
         seen, _ = counts(text, self.last)
-        possible = log_p if log_p.min() > -np.inf else log_p[log_p > -np.inf]
-        mean = possible.mean()
-        x = log_p[seen] - mean  # (n,): logits, of which the mean is 0
-        return with_changed(log_p, seen, np.where(x > 0, x / self.penalty, x * self.penalty) + mean)
+        x = logits[seen]  # (n,)
+        return with_changed(logits, seen, np.where(x > 0, x / self.penalty, x * self.penalty))
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,8 @@ class FrequencyPenalty:
     A negative penalty makes repetition more probable. last: count only so many tokens at the end of the text.
     Source: OpenAI's API reference, `frequency_penalty` (there between -2 and 2).
 
-    >>> np.exp(FrequencyPenalty(math.log(2))(np.log([0.5, 0.25, 0.25]), text=[0, 1, 0])).round(2)  # 1/8 : 1/8 : 1/4
-    array([0.25, 0.25, 0.5 ])
+    >>> FrequencyPenalty(0.5)(np.array([2.0, 1.0, 0.0]), text=[0, 1, 0])
+    array([1. , 0.5, 0. ])
     """
 
     penalty: float
@@ -75,9 +74,9 @@ class FrequencyPenalty:
         check_finite("frequency_penalty", self.penalty)
         check_last("frequency_penalty", self.last)
 
-    def __call__(self, log_p: np.ndarray, text: Sequence[int] = ()) -> np.ndarray:
+    def __call__(self, logits: np.ndarray, text: Sequence[int] = ()) -> np.ndarray:
         seen, times = counts(text, self.last)
-        return with_changed(log_p, seen, log_p[seen] - self.penalty * times)
+        return with_changed(logits, seen, logits[seen] - self.penalty * times)
 
 
 @dataclass(frozen=True)
@@ -87,8 +86,8 @@ class PresencePenalty:
     A negative penalty makes repetition more probable. last: look only at so many tokens at the end of the text.
     Source: OpenAI's API reference, `presence_penalty` (there between -2 and 2).
 
-    >>> np.exp(PresencePenalty(math.log(2))(np.log([0.5, 0.25, 0.25]), text=[0, 1, 0])).round(2)  # 1/4 : 1/8 : 1/4
-    array([0.4, 0.2, 0.4])
+    >>> PresencePenalty(0.5)(np.array([2.0, 1.0, 0.0]), text=[0, 1, 0])
+    array([1.5, 0.5, 0. ])
     """
 
     penalty: float
@@ -98,9 +97,9 @@ class PresencePenalty:
         check_finite("presence_penalty", self.penalty)
         check_last("presence_penalty", self.last)
 
-    def __call__(self, log_p: np.ndarray, text: Sequence[int] = ()) -> np.ndarray:
+    def __call__(self, logits: np.ndarray, text: Sequence[int] = ()) -> np.ndarray:
         seen, _ = counts(text, self.last)
-        return with_changed(log_p, seen, log_p[seen] - self.penalty)
+        return with_changed(logits, seen, logits[seen] - self.penalty)
 
 
 @dataclass(frozen=True)
@@ -109,24 +108,24 @@ class NoRepeatNgrams:
 
     n = 1 forbids all tokens of the text. Source: Paulus et al. 2018, section 2.5, with n = 3.
 
-    >>> np.exp(NoRepeatNgrams(2)(np.log([0.5, 0.25, 0.25]), text=[2, 0, 1, 2])).round(2)  # 2, 0 has been
-    array([0. , 0.5, 0.5])
+    >>> NoRepeatNgrams(2)(np.array([2.0, 1.0, 0.0]), text=[2, 0, 1, 2])  # 2, 0 is in the text
+    array([-inf,   1.,   0.])
     """
 
     n: int
 
     def __post_init__(self) -> None:
-        if not is_whole(self.n) or self.n < 1:
-            raise InputError(f"no_repeat_ngrams must be a whole number of at least 1, it was {self.n!r}.")
+        if not is_integer(self.n) or self.n < 1:
+            raise InputError(f"no_repeat_ngrams must be an integer of at least 1, it was {self.n!r}.")
 
-    def __call__(self, log_p: np.ndarray, text: Sequence[int] = ()) -> np.ndarray:
+    def __call__(self, logits: np.ndarray, text: Sequence[int] = ()) -> np.ndarray:
         ids = np.asarray(text, np.intp)  # (T,)
         if len(ids) < self.n:
-            return log_p
+            return logits
         rows = np.lib.stride_tricks.sliding_window_view(ids, self.n)  # (T - n + 1, n)
         begun = (rows[:, :-1] == ids[len(ids) - self.n + 1 :]).all(axis=1)  # (T - n + 1,)
         forbidden = np.unique(rows[begun, -1])
-        return with_changed(log_p, forbidden, np.full(len(forbidden), -np.inf))
+        return with_changed(logits, forbidden, np.full(len(forbidden), -np.inf))
 
 
 def counts(text: Sequence[int], last: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -141,5 +140,5 @@ def check_finite(name: str, penalty: float) -> None:
 
 
 def check_last(name: str, last: int | None) -> None:
-    if last is not None and (not is_whole(last) or last < 1):
-        raise InputError(f"{name}: last must be a whole number of at least 1, it was {last!r}; None looks at all.")
+    if last is not None and (not is_integer(last) or last < 1):
+        raise InputError(f"{name}: last must be an integer of at least 1, it was {last!r}; None looks at all.")

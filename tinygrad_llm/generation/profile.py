@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygrad_llm.debugging.profile import Profile
 from tinygrad_llm.generation.generate import generate_tokens
-from tinygrad_llm.generation.samplers import Chain
+from tinygrad_llm.generation.logits_processors import SamplerChain
 from tinygrad_llm.nn.transformer import Transformer
 
 SAMPLING = "(choosing the token)"
@@ -23,7 +23,7 @@ def profile_generation(model: Transformer, ids: Sequence[int] | np.ndarray, toke
     The key-value cache is no op: the time for keeping keys and values counts with the attention that reads them.
     """
     prefill, decoding = Profile(), Profile()
-    drawn = generate_tokens(model, ids, tokens + 1, Chain(), np.random.default_rng(0))
+    drawn = generate_tokens(model, ids, tokens + 1, SamplerChain(), np.random.default_rng(0))
     with prefill:
         next(drawn)
         prefill.mark(SAMPLING)

@@ -19,7 +19,7 @@ and 90 to 130 ms for two to eleven: there it pays from three tokens per pass on,
 
 Here p and q are the distributions after all stages of the sampler, and each stage is shown the text with the guesses
 that stand before, so penalties and constraints work as ever. The same seed does not give the same text as without a
-draft, because the dice are thrown more often; at temperature 0 it does, except where rounding decides between equals.
+draft, because more random numbers are taken; at temperature 0 it does, except where rounding decides between equals.
 
 Comes before: `generate`, the loop without a draft; `cache`, which takes back what was not accepted. Comes after:
 `language_model`. Left out on purpose: several guesses for the same place (trees), and more than one text at once.
@@ -36,18 +36,19 @@ import numpy as np
 from tinygrad_llm.autograd import no_grad
 from tinygrad_llm.backend import to_device
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.generation.arguments import is_integer
 from tinygrad_llm.generation.cache import UNDO, GrowingCache
 from tinygrad_llm.generation.generate import (
     PREFILL,
-    Drawn,
+    GenerationStep,
     check_max_tokens,
     checked_cache,
     checked_ids,
+    checked_logits,
     first_in_view,
-    log_probabilities_of,
-    next_log_probabilities,
+    next_logits,
 )
-from tinygrad_llm.generation.samplers import Stage, draw
+from tinygrad_llm.generation.logits_processors import LogitsProcessor, sample, sampling_distribution
 from tinygrad_llm.nn.functional import log_softmax
 from tinygrad_llm.nn.transformer import Transformer
 
@@ -78,14 +79,14 @@ class Acceptance:
         """How many tokens one pass of the model gave; without a draft it is 1."""
         return self.tokens / max(1, self.passes)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return (
             f"{self.tokens} tokens in {self.passes} passes of the model, {self.tokens_per_pass:.2f} per pass; "
             f"{self.accepted} of {self.proposed} proposals accepted ({self.rate:.0%})"
         )
 
 
-class Dice:
+class Decisions:
     """Every random decision there is in here, in two methods."""
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -93,9 +94,9 @@ class Dice:
 
     def token(self, log_p: np.ndarray) -> int:
         """An id, drawn from log_p (V,)."""
-        return int(draw(log_p, self.rng))
+        return int(sample(log_p, self.rng))
 
-    def yes(self, probability: float) -> bool:
+    def accept(self, probability: float) -> bool:
         """True with this probability."""
         return self.rng.random() < probability
 
@@ -107,7 +108,12 @@ class Draft(Protocol):
     acceptance: Acceptance
 
     def propose(
-        self, text: Sequence[int], count: int, sampler: Stage, dice: Dice, stop_tokens: Collection[int]
+        self,
+        text: Sequence[int],
+        count: int,
+        sampler: LogitsProcessor,
+        decisions: Decisions,
+        stop_tokens: Collection[int],
     ) -> list[Proposal]:
         """At most `count` guesses, one after the other; none after a stop token."""
 
@@ -127,7 +133,12 @@ class DraftModel:
         self._read: list[int] = []  # the ids from there on that its cache remembers
 
     def propose(
-        self, text: Sequence[int], count: int, sampler: Stage, dice: Dice, stop_tokens: Collection[int]
+        self,
+        text: Sequence[int],
+        count: int,
+        sampler: LogitsProcessor,
+        decisions: Decisions,
+        stop_tokens: Collection[int],
     ) -> list[Proposal]:
         """Draws at most `count` tokens after the last half context of the text, or after all of it while it fits."""
         context = self.model.config.context
@@ -139,12 +150,12 @@ class DraftModel:
         self._cache.truncate(kept if kept >= self._cache.earliest else 0)
         written, proposals = list(text), []
         for _ in range(count):
-            log_p = next_log_probabilities(self.model, seen[self._cache.length :], self._cache)  # (V,)
+            logits = next_logits(self.model, seen[self._cache.length :], self._cache)  # (V,)
             try:
-                log_q = sampler(log_p, written)  # (V,)
+                log_q = sampling_distribution(sampler, logits, written)  # (V,)
             except InputError:  # nothing can follow a guess: no mistake, as the text need not come this way
                 break
-            token = dice.token(log_q)
+            token = decisions.token(log_q)
             proposals.append(Proposal(token, log_q))
             if token in stop_tokens:
                 break
@@ -170,7 +181,12 @@ class PromptLookup:
             raise InputError(f"prompt look-up: shortest must be 1 to longest; they were {shortest} and {longest}.")
 
     def propose(
-        self, text: Sequence[int], count: int, sampler: Stage, dice: Dice, stop_tokens: Collection[int]
+        self,
+        text: Sequence[int],
+        count: int,
+        sampler: LogitsProcessor,
+        decisions: Decisions,
+        stop_tokens: Collection[int],
     ) -> list[Proposal]:
         """The tokens after the last earlier place that ends as `text` does; they are not drawn but sure."""
         start = self._continuation(np.asarray(text))
@@ -194,20 +210,21 @@ class PromptLookup:
         return None
 
 
-def speculative_draws(
+def speculative_steps(
     model: Transformer,
     draft: Draft,
     ids: Sequence[int] | np.ndarray,
     max_tokens: int,
-    sampler: Stage,
+    sampler: LogitsProcessor,
     rng: np.random.Generator,
     *,
     cache: GrowingCache | None = None,
     stop_tokens: Collection[int] = (),
-) -> Iterator[Drawn]:
-    """As `generate.draws`, with the same distribution of texts, in fewer passes of the model.
+) -> Iterator[GenerationStep]:
+    """As `generate.generate_steps`, with the same distribution of texts, in fewer passes of the model.
 
-    `draft.acceptance` counts along. Raises InputError as `draws` does, and when a draft model has another vocabulary.
+    `draft.acceptance` counts along. Raises InputError as `generate_steps` does, and when a draft
+    model has another vocabulary.
     """
     text = checked_ids(model, ids)
     check_max_tokens(max_tokens)
@@ -217,19 +234,19 @@ def speculative_draws(
             "with the same tokenizer."
         )
     cache = checked_cache(model, cache, text)
-    return _draws(model, draft, text, max_tokens, sampler, Dice(rng), cache, stop_tokens)
+    return _steps(model, draft, text, max_tokens, sampler, Decisions(rng), cache, stop_tokens)
 
 
-def _draws(
+def _steps(
     model: Transformer,
     draft: Draft,
     text: list[int],
     max_tokens: int,
-    sampler: Stage,
-    dice: Dice,
+    sampler: LogitsProcessor,
+    decisions: Decisions,
     cache: GrowingCache,
     stop_tokens: Collection[int],
-) -> Iterator[Drawn]:
+) -> Iterator[GenerationStep]:
     context, end = model.config.context, len(text) + max_tokens
     counted = draft.acceptance
     first = 0  # of the ids that the model can see
@@ -240,13 +257,13 @@ def _draws(
             cache.truncate(0)
         # Not so many that the view would have to move in between; one fewer than may be written, as one comes for free.
         count = min(draft.count, context - (len(text) - first), end - len(text) - 1)
-        proposals = draft.propose(text, count, sampler, dice, stop_tokens) if count else []
+        proposals = draft.propose(text, count, sampler, decisions, stop_tokens) if count else []
         new = text[first + cache.length :] + [proposal.token for proposal in proposals]
-        log_p = log_probabilities_after_each(model, new, cache, last=len(proposals) + 1)  # (proposals + 1, V)
+        logits = logits_after_each(model, new, cache, last=len(proposals) + 1)  # (proposals + 1, V)
         counted.passes += 1
         counted.proposed += len(proposals)
         try:
-            for place, drawn in enumerate(settle(proposals, log_p, sampler, text, dice)):
+            for place, drawn in enumerate(settle(proposals, logits, sampler, text, decisions)):
                 counted.accepted += place < len(proposals) and drawn.token == proposals[place].token
                 if drawn.token in stop_tokens:
                     return
@@ -258,22 +275,27 @@ def _draws(
 
 
 def settle(
-    proposals: Sequence[Proposal], log_p: np.ndarray, sampler: Stage, text: Sequence[int], dice: Dice
-) -> Iterator[Drawn]:
+    proposals: Sequence[Proposal],
+    logits: np.ndarray,
+    sampler: LogitsProcessor,
+    text: Sequence[int],
+    decisions: Decisions,
+) -> Iterator[GenerationStep]:
     """The tokens of one round, which goes on after `text`: the proposals that are accepted, and one more.
 
-    log_p: what the model says at the place of each proposal and after the last one, (proposals + 1, V).
+    logits: of the model at the place of each proposal and after the last one, (proposals + 1, V).
     """
     written = list(text)
     for place, proposal in enumerate(proposals):
-        sampled_log_p = sampler(log_p[place], written)  # (V,)
-        if not dice.yes(acceptance_probability(sampled_log_p, proposal)):
-            yield Drawn(dice.token(replacement(sampled_log_p, proposal)), log_p[place], sampled_log_p)
+        log_p = log_softmax(logits[place])  # (V,)
+        sampled_log_p = sampling_distribution(sampler, logits[place], written)  # (V,)
+        if not decisions.accept(acceptance_probability(sampled_log_p, proposal)):
+            yield GenerationStep(decisions.token(replacement(sampled_log_p, proposal)), log_p, sampled_log_p)
             return
-        yield Drawn(proposal.token, log_p[place], sampled_log_p)
+        yield GenerationStep(proposal.token, log_p, sampled_log_p)
         written.append(proposal.token)
-    sampled_log_p = sampler(log_p[-1], written)  # (V,)
-    yield Drawn(dice.token(sampled_log_p), log_p[-1], sampled_log_p)
+    sampled_log_p = sampling_distribution(sampler, logits[-1], written)  # (V,)
+    yield GenerationStep(decisions.token(sampled_log_p), log_softmax(logits[-1]), sampled_log_p)
 
 
 def acceptance_probability(log_p: np.ndarray, proposal: Proposal) -> float:
@@ -296,10 +318,10 @@ def replacement(log_p: np.ndarray, proposal: Proposal) -> np.ndarray:
         return log_softmax(np.log(missing))
 
 
-def log_probabilities_after_each(model: Transformer, ids: Sequence[int], cache: GrowingCache, last: int) -> np.ndarray:
-    """log p of every possible next token after each of the last `last` of these ids: (last, V), float64, on the host.
+def logits_after_each(model: Transformer, ids: Sequence[int], cache: GrowingCache, last: int) -> np.ndarray:
+    """The logits of the next token after each of the last `last` of these ids: (last, V), float64, on the host.
 
-    As `generate.next_log_probabilities`, which is the case of 1. The ids that count are read in one pass.
+    As `generate.next_logits`, which is the case of 1. The ids that count are read in one pass.
     """
     if len(ids) > last:
         new = to_device(np.asarray(ids[:-last])[None], model.embedding.weight.device)  # (1, T)
@@ -309,7 +331,7 @@ def log_probabilities_after_each(model: Transformer, ids: Sequence[int], cache: 
     new = to_device(np.asarray(ids[-last:])[None], model.embedding.weight.device)  # (1, last)
     with no_grad():
         logits = model.logits(model.hidden(new, cache=cache))  # (1, last, V)
-    return log_probabilities_of(logits)[0]
+    return checked_logits(logits)[0]
 
 
 def same_beginning(one: Sequence[int], other: Sequence[int]) -> int:
@@ -319,6 +341,6 @@ def same_beginning(one: Sequence[int], other: Sequence[int]) -> int:
 
 def checked_count(count: int) -> int:
     """The number of guesses per pass. Raises InputError unless the cache can take back as many."""
-    if not isinstance(count, int) or not 1 <= count < UNDO:
-        raise InputError(f"draft: count must be a whole number from 1 to {UNDO - 1}, it was {count!r}.")
-    return count
+    if not is_integer(count) or not 1 <= count < UNDO:
+        raise InputError(f"draft: count must be an integer from 1 to {UNDO - 1}, it was {count!r}.")
+    return int(count)

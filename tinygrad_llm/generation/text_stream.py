@@ -5,12 +5,12 @@
 A stop string may begin in the middle of one token and end in the middle of another, and so may a character.
 
 Comes before: `text.streaming`, which keeps the bytes of unfinished characters; `generate`, which draws the ids.
-Comes after: `written`, which keeps the probabilities too.
+Comes after: `generated_text`, which keeps the probabilities too.
 """
 
 from collections.abc import Sequence
 
-from tinygrad_llm.errors import InputError
+from tinygrad_llm.generation.arguments import stop_strings
 from tinygrad_llm.text.streaming import StreamDecoder
 from tinygrad_llm.text.tokenizer import Tokenizer
 
@@ -21,7 +21,7 @@ class StopFinder:
     The first is the one that is complete first, reading character by character; how the text is cut into pieces makes
     no difference. What may be the beginning of a stop string is held back until it is known not to be one.
 
-    stop: one string or several. found: whether one of them has come; then the text is at its end.
+    stop: one string, several or none. found: whether one of them has come; then the text is at its end.
     Raises InputError for an empty stop string.
 
     >>> finder = StopFinder(["not"])
@@ -29,10 +29,8 @@ class StopFinder:
     (['To be, ', 'or ', '', ''], True)
     """
 
-    def __init__(self, stop: str | Sequence[str]) -> None:
-        self._stops = [stop] if isinstance(stop, str) else list(stop)
-        if not all(isinstance(s, str) and s for s in self._stops):
-            raise InputError(f"stop must be strings of at least one character, it was {stop!r}.")
+    def __init__(self, stop: str | Sequence[str] | None) -> None:
+        self._stops = stop_strings(stop)
         self._waiting = ""
         self.found = False
 
@@ -78,7 +76,7 @@ class TextStream:
     (['', 'é', ''], True)
     """
 
-    def __init__(self, tokenizer: Tokenizer, stop: str | Sequence[str] = ()) -> None:
+    def __init__(self, tokenizer: Tokenizer, stop: str | Sequence[str] | None = ()) -> None:
         self._decoder, self._finder = StreamDecoder(tokenizer, continues=True), StopFinder(stop)
 
     @property

@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.generation.arguments import check_integer, is_number
 from tinygrad_llm.generation.cache import GrowingCache
 from tinygrad_llm.generation.continuations import checked_prompt
-from tinygrad_llm.generation.generate import next_log_probabilities
-from tinygrad_llm.generation.samplers import Chain, Stage, ranked
+from tinygrad_llm.generation.generate import next_logits
+from tinygrad_llm.generation.logits_processors import LogitsProcessor, SamplerChain, ranked, sampling_distribution
 from tinygrad_llm.nn.transformer import Transformer
 
 TOGETHER = 8  # nodes that are read in one batch; each needs a copy of the cache
@@ -58,7 +59,7 @@ def continuation_tree(
     *,
     mass: float = 0.9,
     least: float = 0.01,
-    sampler: Stage | None = None,
+    sampler: LogitsProcessor | None = None,
     stop_tokens: Collection[int] = (),
 ) -> Node:
     """The likeliest continuations of `ids`, up to `depth` tokens, as a tree; its root stands for the text so far.
@@ -70,23 +71,25 @@ def continuation_tree(
 
     Raises InputError for a text that does not fit in the context together with depth.
     """
-    if depth < 1 or branches < 1:
-        raise InputError(f"depth and branches must be at least 1, they were {depth} and {branches}.")
-    if not 0.0 < mass <= 1.0 or not 0.0 < least <= 1.0:
-        raise InputError(f"mass and least must be above 0 and at most 1, they were {mass} and {least}.")
-    text, sampler = checked_prompt(model, ids, depth, "depth"), Chain() if sampler is None else sampler
+    check_integer("depth", depth)
+    check_integer("branches", branches)
+    for name, value in (("mass", mass), ("least", least)):
+        if not is_number(value) or not 0.0 < value <= 1.0:
+            raise InputError(f"{name} must be above 0 and at most 1, it was {value!r}.")
+    text, sampler = checked_prompt(model, ids, depth, "depth"), SamplerChain() if sampler is None else sampler
     cache, root = GrowingCache(model.config), Node(None, 0.0, 0.0)
-    log_p = next_log_probabilities(model, text, cache)  # (V,)
-    grow(root, sampler(log_p, text), branches, mass, least, stop_tokens)
+    log_p = sampling_distribution(sampler, next_logits(model, text, cache), text)  # (V,)
+    grow(root, log_p, branches, mass, least, stop_tokens)
     for length in range(1, depth):
         leaves = [(path, node) for path, node in root.walk() if len(path) == length and not node.ended]
         for start in range(0, len(leaves), TOGETHER):
             some = leaves[start : start + TOGETHER]
             # All of them are of the same length. They are read from the end of the text on: a few tokens each.
             paths = np.array([path for path, _ in some])  # (B, T)
-            rows = next_log_probabilities(model, paths, cache.repeat(len(some)))  # (B, V)
+            rows = next_logits(model, paths, cache.repeat(len(some)))  # (B, V)
             for (path, node), row in zip(some, rows, strict=True):
-                grow(node, sampler(row, [*text, *path]), branches, mass, least, stop_tokens)
+                log_p = sampling_distribution(sampler, row, [*text, *path])  # (V,)
+                grow(node, log_p, branches, mass, least, stop_tokens)
     return root
 
 

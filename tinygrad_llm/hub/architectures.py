@@ -26,6 +26,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tinygrad_llm.drawing.terminal import Text
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.hub.weights import Weights
 from tinygrad_llm.nn.config import TransformerConfig
@@ -380,7 +381,7 @@ def _gguf(config: TransformerConfig, family: Family) -> list[Row]:
     return rows if config.tied else [*rows, Row("output.weight", ("head.weight",))]
 
 
-def describe_mapping(family: str, format: Format = "hf") -> str:
+def describe_mapping(family: str, format: Format = "hf") -> Text:
     """The table of a family ("llama", "gemma3", …) in a format ("hf" or "gguf") as text: what is done to each array.
 
     >>> print(describe_mapping("gpt2").splitlines()[3])
@@ -400,7 +401,7 @@ def describe_mapping(family: str, format: Format = "hf") -> str:
     if example.tied:
         lines[-1] = (lines[-1][0], "not in the file: tied", "embedding.weight")
     first, second = (max(len(line[i]) for line in lines) for i in (0, 1))
-    return "\n".join(f"{a:<{first}}  {b:<{second}}  {c}" for a, b, c in lines)
+    return Text("\n".join(f"{a:<{first}}  {b:<{second}}  {c}" for a, b, c in lines))
 
 
 # --- from file to model, and back -------------------------------------------------------------------------------------

@@ -2,13 +2,13 @@
 
     config.json              the architecture and its sizes
     model.safetensors        the weights, or shards and model.safetensors.index.json
-    tokenizer.json           text <-> ids
+    tokenizer.json           text <-> ids; for GPT-2 also vocab.json and merges.txt
     tokenizer_config.json    which token begins and ends a text, the chat template (or in chat_template.jinja)
     generation_config.json   at which tokens a text ends
 
 Comes before: `config_json`, `safetensors`, `architectures`, `text.tokenizer`. Comes after: `language_model`.
-Left out on purpose: weights in pickles (pytorch_model.bin), because loading one runs code from the file; tokenizers
-without a tokenizer.json.
+Left out on purpose: weights in pickles (pytorch_model.bin), because loading one runs code from the file; other
+tokenizers without a tokenizer.json.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.text.chat import ChatTemplate
 from tinygrad_llm.text.tokenizer import Tokenizer
 from tinygrad_llm.text.tokenizer_config import TokenizerConfig
-from tinygrad_llm.text.tokenizer_json import to_json
+from tinygrad_llm.text.tokenizer_json_writer import to_json
 
 # Arrays that old files have beside the parameters: masks and angles, which are computed here.
 BUFFERS = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")
@@ -56,14 +56,11 @@ def load_hugging_face(folder: str | Path) -> Pretrained:
     MachineError when one cannot be read.
     """
     folder = Path(folder)
-    if not (folder / "tokenizer.json").is_file():
-        raise InputError(
-            f"{folder} has no tokenizer.json. Where Transformers is installed, make one: "
-            f"AutoTokenizer.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})."
-        )
+    tokenizer_file = _tokenizer_file(folder)
     network = hugging_face_network(folder)
-    tokenizer = fitted(Tokenizer.load(folder / "tokenizer.json"), network.config.vocab_size, str(folder))
     settings = _optional(folder / "tokenizer_config.json")
+    tokenizer = Tokenizer.load(tokenizer_file).with_added_tokens(settings.get("added_tokens_decoder"))
+    tokenizer = fitted(tokenizer, network.config.vocab_size, str(folder))
     names = {use: _token_name(settings.get(f"{use}_token")) for use in ("bos", "eos")}
     return Pretrained(
         network,
@@ -87,6 +84,19 @@ def hugging_face_network(folder: Path) -> Transformer:
     if config.tied:
         ignored.add("lm_head.weight")  # a second copy of the embedding
     return load_network(config, rows, files, str(folder), frozenset(ignored))
+
+
+def _tokenizer_file(folder: Path) -> Path:
+    """tokenizer.json; for GPT-2, whose split pattern is known, vocab.json with merges.txt will do."""
+    if (folder / "tokenizer.json").is_file():
+        return folder / "tokenizer.json"
+    is_gpt2 = _optional(folder / "config.json").get("model_type") == "gpt2"
+    if is_gpt2 and (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
+        return folder / "vocab.json"
+    raise InputError(
+        f"{folder} has no tokenizer.json. Where Transformers is installed, make one: "
+        f"AutoTokenizer.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})."
+    )
 
 
 def _optional(path: Path) -> dict[str, Any]:
@@ -125,13 +135,17 @@ def _stop_tokens(folder: Path, tokenizer: Tokenizer, name: str | None) -> tuple[
 
 
 def _chat_template(folder: Path, settings: dict[str, Any], names: dict[str, str | None]) -> ChatTemplate | None:
-    source = settings.get("chat_template")
+    source, file = settings.get("chat_template"), "tokenizer_config.json"
     if (folder / "chat_template.jinja").is_file():
-        source = read_text(folder / "chat_template.jinja")
+        source, file = read_text(folder / "chat_template.jinja"), "chat_template.jinja"
     if isinstance(source, list):  # several templates with names
         named = {entry.get("name"): entry.get("template") for entry in source if isinstance(entry, dict)}
         source = named.get("default")
-    return ChatTemplate(source, names["bos"], names["eos"]) if isinstance(source, str) else None
+    if not isinstance(source, str):
+        return None
+    named = {key: _token_name(entry) for key, entry in settings.items() if key.endswith("_token")}
+    special = {str(key): name for key, name in named.items() if name and key not in ("bos_token", "eos_token")}
+    return ChatTemplate(source, names["bos"], names["eos"], special, f"the chat template in {folder.name}/{file}")
 
 
 # --- from the hub -----------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from typing import Protocol
 import numpy as np
 
 from tinygrad_llm.errors import InputError, MachineError
-from tinygrad_llm.kernels.threads import share_out
+from tinygrad_llm.kernels.threads import parallel_for
 
 BLOCK = 1 << 17  # numbers that one thread converts at a time: 512 KiB as float32, with scratch space in the cache
 SMALL = 1 << 16  # below this many numbers a second thread costs more than it saves
@@ -102,6 +102,6 @@ def read_numbers(path: Path, offset: int, encoding: Encoding, out: np.ndarray, n
                 values[start * encoding.numbers : end * encoding.numbers] = numbers
 
     try:
-        share_out(convert, units, parallel=values.size >= SMALL)
+        parallel_for(convert, units, parallel=values.size >= SMALL)
     except OSError as error:
         raise MachineError(f"{path} cannot be read: {error.strerror or error}. Check the disk.") from error

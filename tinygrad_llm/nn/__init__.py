@@ -20,3 +20,6 @@ from tinygrad_llm.nn.module import Module
 from tinygrad_llm.nn.per_example import per_example_gradients
 from tinygrad_llm.nn.rotary import RotaryEmbedding, RotaryScaling
 from tinygrad_llm.nn.transformer import Block, Transformer
+from tinygrad_llm.other_names import of_module
+
+__getattr__ = of_module("nn")

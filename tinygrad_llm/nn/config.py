@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any, ClassVar, Literal, Self
 
+from tinygrad_llm.drawing.terminal import call_text
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.nn.field_checks import check_fields
 from tinygrad_llm.nn.rotary import RotaryScaling
@@ -91,6 +92,9 @@ class TransformerConfig:
             raise InputError(f"kv_heads must divide heads: {self.heads} query heads cannot share {self.kv_heads}.")
         if self.positions == "rotary" and self.head_dim % 2:
             raise InputError(f"rotary positions turn pairs of channels: head_dim {self.head_dim} is odd.")
+
+    def __repr__(self) -> str:
+        return call_text(self, leave_out=self.following)
 
     def usual(self) -> dict[str, Any]:
         """The values that some fields have where they are not given."""

@@ -24,6 +24,7 @@ from tinygrad_llm.kernels import cpu
 from tinygrad_llm.nn.attention_checks import check_attention
 from tinygrad_llm.nn.losses import mse_loss, nll_loss  # noqa: F401  (offered here, with the other formulas)
 from tinygrad_llm.nn.token_ids import as_classes
+from tinygrad_llm.other_names import of_module
 
 # What a model is written with and `autograd.ops` defines.
 embedding, softmax, log_softmax, sigmoid = ops.embedding, ops.softmax, ops.log_softmax, ops.sigmoid
@@ -187,10 +188,10 @@ def apply_rotary(x, cos, sin):
 # --- losses ---------------------------------------------------------------------------------------------------------
 
 
-def cross_entropy(logits: Tensor, targets: Array, reduction: str = "mean") -> Tensor:
+def cross_entropy(logits: Tensor, targets: Any, reduction: str = "mean") -> Tensor:
     """Cross-entropy between the model's distribution and the text: the average of -log p(true next token), in nats.
 
-    logits: (..., V), targets: (...) integers; a negative target means "nothing to predict here".
+    logits: (..., V), targets: (...) integers, in an array, a Tensor or lists; a negative one does not count.
     reduction: "mean" over the targets that count, "sum", or "none" for one loss per token.
     """
     targets = as_classes(targets, logits)
@@ -255,3 +256,16 @@ def dropped(x, draws, *, p):
     """
     keep = draws >= round(p * 65_536)
     return x * (keep.astype(x.dtype) * (1.0 / (1.0 - p)))
+
+
+__getattr__ = of_module("nn.functional")
+__all__ = [
+    *("linear", "embedding", "dropout", "layer_norm", "rms_norm"),
+    *("relu", "relu_squared", "gelu", "gelu_tanh", "silu", "sigmoid", "softmax", "log_softmax", "swiglu", "geglu_tanh"),
+    *("attention", "causal_attention", "attention_scores", "causal_mask", "masked", "weighted_sum", "apply_rotary"),
+    *("cross_entropy", "linear_cross_entropy", "token_losses", "nll_loss", "mse_loss", "reduce_losses"),
+]
+
+
+def __dir__() -> list[str]:
+    return __all__

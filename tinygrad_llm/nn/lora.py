@@ -6,7 +6,7 @@ A (r, I) and r far below both sides. W stays as it is, frozen; only A and B lear
 start nothing changes. In the end `merge` adds s · B A to W, and what remains is an ordinary model, as fast as before.
 
     model = tg.lora(tg.load("smollm2-135m-instruct"), rank=8)
-    optimizer = tg.AdamW(model.network, rate=1e-3)  # sees A and B alone
+    optimizer = tg.AdamW(model.network, lr=1e-3)  # sees A and B alone
     ...
     tg.save_adapters(model, "sea.safetensors")
     tg.merge(model)

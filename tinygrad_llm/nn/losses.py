@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinygrad_llm.autograd import Tensor, ops, raw
+from tinygrad_llm.autograd import Tensor, ops
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.nn.token_ids import as_classes
 
 
 def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Any:
@@ -20,10 +21,10 @@ def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Any:
 def nll_loss(log_probabilities: Tensor, targets: Any, reduction: str = "mean") -> Tensor:
     """Cross-entropy from log-probabilities: -log_probabilities[target], in nats; negative targets do not count.
 
-    log_probabilities: (..., V), targets: (...) integers. reduction: "mean" over the targets that count, "sum", or
-    "none" for one loss per token.
+    log_probabilities: (..., V), targets: (...) integers, in an array, a Tensor or lists. reduction: "mean" over the
+    targets that count, "sum", or "none" for one loss per token.
     """
-    targets = raw(targets)
+    targets = as_classes(targets, log_probabilities)
     is_target = targets >= 0
     chosen = ops.take_along_axis(log_probabilities, (targets * is_target)[..., None])[..., 0]  # (...)
     return reduced(-chosen * is_target.astype(log_probabilities.dtype), is_target, reduction)

@@ -18,6 +18,7 @@ import numpy as np
 from tinygrad_llm.autograd import Tensor
 from tinygrad_llm.autograd.hooks import HookHandle
 from tinygrad_llm.backend import to_device
+from tinygrad_llm.drawing.views import shown_by
 from tinygrad_llm.nn.module_text import module_text, no_module_attribute
 from tinygrad_llm.nn.state import copy_values
 
@@ -38,6 +39,7 @@ class Module:
     """
 
     forward_hooks: dict[object, ForwardHook] | None = None
+    _repr_html_ = shown_by("tinygrad_llm.pictures.module")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """`forward`, then the forward hooks in the order of their registration."""

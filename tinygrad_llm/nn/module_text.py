@@ -100,8 +100,8 @@ def likeness(name: str, part: Any) -> Any:
 # --- names that are PyTorch's ---------------------------------------------------------------------------------------
 
 TORCH_NAMES = {
-    "train": "there is no mode; pass rng=… to a call for dropout",
-    "eval": "there is no mode; without rng=… nothing is dropped",
+    "train": "leave the call out: there is no mode, and dropout is drawn in calls with rng=…",
+    "eval": "leave the call out: there is no mode, and without rng=… nothing is dropped",
     "training": "there is no mode; dropout happens in calls with rng=…",
     "cuda": 'write model.to("cuda")',
     "cpu": 'write model.to("cpu")',

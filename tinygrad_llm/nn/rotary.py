@@ -88,6 +88,9 @@ class RotaryEmbedding:
         self.head_dim, self.base, self.scaling = head_dim, base, scaling
         self.table: tuple[Array, Array] | None = None  # cos and sin, (positions, D/2) each
 
+    def __repr__(self) -> str:
+        return f"RotaryEmbedding({self.head_dim}, base={self.base:g}, scaling={self.scaling!r})"
+
     def __call__(self, end: int, places: Any = None, like: Array = None) -> tuple[Array, Array]:
         """cos and sin of the positions below `end`, or of those at `places`: (T, D/2) each, as `F.apply_rotary` takes.
 

@@ -11,15 +11,16 @@ makes of it, and `language_model.next_word`.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from tinygrad_llm.drawing import html
+from tinygrad_llm.drawing.colours import BLUE
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.generation.chains import parse_chain
-from tinygrad_llm.generation.samplers import Stage, ranked
+from tinygrad_llm.generation.logits_processors import LogitsProcessor, normalized, ranked
+from tinygrad_llm.generation.sampler_chain import parse_sampler_chain
 from tinygrad_llm.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -44,14 +45,15 @@ class Candidate(NamedTuple):
 class Distribution:
     """The probability of every token of the vocabulary, and its picture.
 
-    log_probabilities: (V,), in nats. tokenizer: says what the V tokens are. text: the ids before, which some samplers
-    look at.
+    logits: (V,); log-probabilities are logits too. tokenizer: says what the V tokens are. text: the ids before, which
+    some logits processors look at. log_probabilities: (V,), in nats, float64.
 
     Shows itself: as text when printed, in colour with rich, as a table in a notebook.
     """
 
-    def __init__(self, log_probabilities: np.ndarray, tokenizer: Tokenizer, text: Sequence[int] = ()) -> None:
-        self.log_probabilities = np.asarray(log_probabilities, np.float64)  # (V,)
+    def __init__(self, logits: np.ndarray, tokenizer: Tokenizer, text: Sequence[int] = ()) -> None:
+        self.logits = np.asarray(logits, np.float64)  # (V,)
+        self.log_probabilities = normalized(self.logits)  # (V,)
         self.tokenizer, self.text = tokenizer, text
 
     @property
@@ -81,14 +83,16 @@ class Distribution:
         p = np.exp(self.log_probabilities[ids])
         return [Candidate(i, self.tokenizer.token_bytes(i), float(q)) for i, q in zip(ids.tolist(), p, strict=True)]
 
-    def stages(self, sampler: Stage | str, count: int = SHOWN) -> Stages:
+    def stages(self, sampler: LogitsProcessor | str, count: int = SHOWN) -> Stages:
         """What a sampler does to this distribution, stage by stage: a picture.
 
         sampler: a chain, or its text: distribution.stages("min_p=0.1, temperature=1.5"). count: tokens to show.
         """
         from tinygrad_llm.pictures.stages import Stages
 
-        return Stages(self, parse_chain(sampler, self.tokenizer) if isinstance(sampler, str) else sampler, count)
+        return Stages(
+            self, parse_sampler_chain(sampler, self.tokenizer) if isinstance(sampler, str) else sampler, count
+        )
 
     def as_text(self, count: int = SHOWN) -> str:
         """The picture in plain characters."""
@@ -122,13 +126,13 @@ class Distribution:
         top = self.top()
         rows = []
         for c in top:
-            length = 12 * c.probability / top[0].probability
-            colour_bar = f"<div style='background:#3b82c4;height:0.8em;width:{length:.2f}em'></div>"
-            rows.append((f"<code>{html.escape(label(c.token))}</code>", colour_bar, f"{c.probability:.4f}"))
-        rows += [(name, "", value) for name, value in self._totals(top)]
-        cell = "<td style='text-align:left;white-space:pre'>"
-        lines = ["".join(f"{cell}{content}</td>" for content in row) for row in rows]
-        return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+            length = 16 * c.probability / top[0].probability
+            colour_bar = f"<div style='background:{BLUE};height:0.8em;margin-top:0.3em;width:{length:.2f}em'></div>"
+            name = f"<span style='{html.MONO};white-space:pre'>{html.escape(label(c.token))}</span>"
+            rows.append((name, colour_bar, f"{c.probability:.4f}"))
+        rows += [(html.quiet(name), "", html.quiet(value)) for name, value in self._totals(top)]
+        facts = f"{len(self.log_probabilities):,} tokens", f"entropy {self.entropy:.2f} bits"
+        return html.box(html.title("Next token", *facts), html.table(rows, numbers=2))
 
     def _totals(self, top: list[Candidate]) -> list[tuple[str, str]]:
         """The last lines: what is not shown, and that everything together is 1."""

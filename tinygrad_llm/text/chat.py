@@ -8,7 +8,8 @@ limits (`chat_renderer.py`), because it is a program of a stranger.
 Special tokens are the walls between the messages. So nobody must be able to write one into a message: see
 `ChatTemplate.encode`.
 
-Before this: `tokenizer.py`. After this: the model continues the ids. Left out on purpose: training masks.
+Builds on: `tokenizer`. Used by: `chat_session`, and `hub`, which reads templates from files.
+Left out on purpose: training masks.
 """
 
 import json
@@ -17,7 +18,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ from tinygrad_llm.errors import InputError, MachineError
 from tinygrad_llm.text.tokenizer import Tokenizer
 
 RENDERER = Path(__file__).with_name("chat_renderer.py")
+LONGEST_REASON = 500  # characters of what a template says when it refuses
 PATIENCE = 60.0  # seconds on the clock; the renderer is ended after a few seconds of work, but may have to wait
+LONGEST = 1 << 18  # characters of a conversation beyond four times those of the messages
 
 Message = Mapping[str, Any]
 
@@ -34,8 +37,9 @@ Message = Mapping[str, Any]
 class ChatTemplate:
     """The template of a chat model.
 
-    source: the template itself, "chat_template" in the model's files. bos, eos: the names of the tokens that begin and
-    end a text, which it may use as `bos_token` and `eos_token`.
+    source: the template itself, "chat_template" in the model's files. bos, eos: the tokens that begin and end a text,
+    which it may use as `bos_token` and `eos_token`. special_tokens: other variables for it that are special tokens,
+    such as {"pad_token": "<pad>"}. name: what errors call the template, such as the file that it stands in.
 
     >>> source = "{% for m in messages %}[{{ m.role }}] {{ m.content }}{{ eos_token }}{% endfor %}"
     >>> template = ChatTemplate(source, eos="</s>")
@@ -46,6 +50,8 @@ class ChatTemplate:
     source: str
     bos: str | None = None
     eos: str | None = None
+    special_tokens: Mapping[str, str] = field(default_factory=dict, hash=False)
+    name: str = field(default="the chat template", compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.source, str):
@@ -56,9 +62,11 @@ class ChatTemplate:
 
         messages: dictionaries with a "role" ("system", "user", "assistant") and a "content", and whatever else the
         template reads. add_generation_prompt: end with the words that make the model answer. variables: more for the
-        template to read, such as `tools` or `enable_thinking`; anything that JSON can hold.
+        template to read, such as `enable_thinking`; anything that JSON can hold. `tools` and `documents` are None
+        unless they are given, as in Transformers.
 
-        Raises InputError when the template is wrong, refuses the messages, or takes more than 2 seconds or 1 GB.
+        Raises InputError when the template is wrong, refuses the messages, or takes more than 2 seconds, 1 GB, a
+        million iterations of its loops, or 262,144 characters beyond four times those of the messages.
         """
         return self._render(messages, add_generation_prompt, variables, {})
 
@@ -86,7 +94,7 @@ class ChatTemplate:
         marks = {name: f"\ue000{secret}:{n}\ue001" for n, name in enumerate(names)}
         text = self._render(messages, add_generation_prompt, variables, marks)
         split = re.split(f"\ue000{secret}:([0-9]+)\ue001", text)  # ordinary text and the number of a mark, in turn
-        _refuse_assembled_names(names, split[::2], [messages, variables])
+        _refuse_assembled_names(self.name, names, split[::2], [messages, variables])
         ids = tokenizer.special_tokens
         return tokenizer.encode_parts([ids[names[int(part)]] if n % 2 else part for n, part in enumerate(split)])
 
@@ -94,17 +102,31 @@ class ChatTemplate:
         self, messages: Sequence[Message], add_generation_prompt: bool, variables: dict[str, Any], marks: dict[str, str]
     ) -> str:
         _check_messages(messages)
-        tokens = {"bos_token": self.bos, "eos_token": self.eos}
-        known: dict[str, Any] = {name: token for name, token in tokens.items() if token is not None}
-        known |= {"messages": messages, "add_generation_prompt": add_generation_prompt, **variables}
+        named = {**self.special_tokens, "bos_token": self.bos, "eos_token": self.eos}
+        tokens = {name: token for name, token in named.items() if token is not None and name not in variables}
+        given = {"messages": messages, "tools": None, "documents": None, **variables}
         try:
-            request = json.dumps({"source": self.source, "variables": known, "marks": marks})
+            longest = LONGEST + 4 * len(json.dumps(given))
+            request = json.dumps(
+                {
+                    "source": self.source,
+                    "variables": {**tokens, "add_generation_prompt": add_generation_prompt, **given},
+                    "tokens": list(tokens),
+                    "marks": marks,
+                    "longest": longest,
+                }
+            )
         except (TypeError, ValueError, RecursionError) as error:
             raise InputError(f"messages and variables must be what JSON can hold: {error}.") from error
-        answer = _ask_renderer(request)
+        answer = _run_renderer(request)
         if "error" in answer:
-            raise InputError(f"the chat template cannot be used for these messages: {answer['error'].rstrip('.')}.")
-        return answer["text"]
+            why = answer["error"].rstrip(".")
+            why = why if len(why) <= LONGEST_REASON else why[:LONGEST_REASON] + "…"
+            raise InputError(f"{self.name} cannot be used for these messages: {why}.")
+        text = answer["text"]
+        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+            raise InputError(f"{self.name} cannot be used for these messages: it makes half a character (a surrogate).")
+        return text
 
 
 def _check_messages(messages: Sequence[Message]) -> None:
@@ -115,7 +137,7 @@ def _check_messages(messages: Sequence[Message]) -> None:
             raise InputError(f'messages[{n}] has no "role", such as "user", "assistant" or "system".')
 
 
-def _ask_renderer(request: str) -> dict[str, str]:
+def _run_renderer(request: str) -> dict[str, str]:
     """The renderer's answer, whatever becomes of it."""
     # -P: a file called jinja2.py in the folder where the user works must not run instead.
     command = [sys.executable, "-P", str(RENDERER)]
@@ -133,7 +155,7 @@ def _ask_renderer(request: str) -> dict[str, str]:
         return {"error": "it takes too much time or memory"}
 
 
-def _refuse_assembled_names(names: Sequence[str], ordinary: Sequence[str], given: Any) -> None:
+def _refuse_assembled_names(template: str, names: Sequence[str], ordinary: Sequence[str], given: Any) -> None:
     """Every special name that is left in the ordinary text must be one that somebody wrote in a message."""
     left = [name for name in names if any(name in text for text in ordinary)]
     if not left:
@@ -142,7 +164,7 @@ def _refuse_assembled_names(names: Sequence[str], ordinary: Sequence[str], given
     for name in left:
         if not any(name in string for string in strings):
             raise InputError(
-                f"the chat template puts the special token {name!r} together from parts, so that it cannot be told "
+                f"{template} puts the special token {name!r} together from parts, so that it cannot be told "
                 "from what a user wrote. Write the name out in the template."
             )
 

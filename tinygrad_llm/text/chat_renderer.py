@@ -2,22 +2,29 @@
 
 A template is a program in the language of Jinja, and comes with a model that a stranger made. Jinja's sandbox keeps it
 away from Python, and bounds `range`. It does not bound loops in loops, "x" * 10**10, a list that holds itself twice
-forty times over, or recursion, and no list of forbidden things would be complete. So the template runs in a process
-that the operating system limits, in processor time and in memory; whatever it does, nothing but this process ends.
-(Linux enforces both. macOS enforces the time only; on Windows it is the patience of `chat.py`.)
+forty times over, or recursion, and no list of forbidden things would be complete. So there are two fences. The usual
+ways to run away are counted or refused here, with an error that says which one it was: iterations of loops, products
+and powers, the length of the text. And the template runs in a process that is limited in processor time and in memory;
+whatever it does, nothing but this process ends. (Linux and macOS enforce the time, Linux the memory too; elsewhere a
+thread watches the time, and `chat.py` the clock.)
 
 What a template may use is what Transformers offers: blocks trimmed, `{% break %}` and `{% generation %}`, `tojson`,
 `raise_exception` and `strftime_now`.
 
-Input: a JSON object on standard input with `source`, `variables`, and `marks`, name -> mark: wherever the template
-itself writes one of these names, the mark is written in its place. Output: a JSON object with `text` or `error`.
+Input: a JSON object on standard input with `source`; `variables`; `tokens`, the names of those variables that are
+special tokens; `marks`, name -> mark: wherever the template itself writes one of these names, the mark is written in
+its place; and `longest`, the most characters of the text. Output: a JSON object with `text` or `error`.
 
 This file imports nothing of the project, so that it starts quickly.
 """
 
 import json
+import os
 import re
 import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -27,7 +34,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 SECONDS = 2  # of processor time; real templates need a hundredth of it
 MEMORY = 1 << 30  # bytes of address space
-LONGEST = 1 << 24  # characters of the result
+MOST_ITERATIONS = 1_000_000  # of all loops together
+LARGEST = 1 << 20  # characters or items of a product, and bits of a number
+LOOP_FILTER = "counted iterations"  # with a blank in its name, so that no template can call it
 
 
 class Generation(jinja2.ext.Extension):
@@ -41,10 +50,42 @@ class Generation(jinja2.ext.Extension):
         return jinja2.nodes.Scope(body, lineno=line)
 
 
-def make_environment() -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, "jinja2.ext.loopcontrols"]
-    )
+class Environment(ImmutableSandboxedEnvironment):
+    """Jinja's sandbox, in which products and powers have an end."""
+
+    intercepted_binops = frozenset(["*", "**", "%"])
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        if operator == "*":
+            for one, other in ((left, right), (right, left)):
+                if isinstance(one, str | list | tuple) and isinstance(other, int) and len(one) * other > LARGEST:
+                    raise jinja2.TemplateError(f"a product would have more than {LARGEST:,} characters or items")
+        if isinstance(left, int) and isinstance(right, int):
+            bits = left.bit_length() * max(right, 0) if operator == "**" else left.bit_length() + right.bit_length()
+            if bits > LARGEST:
+                raise jinja2.TemplateError(f"a number would have more than {LARGEST:,} bits")
+        if operator == "%" and isinstance(left, str) and any(len(digits) > 6 for digits in re.findall("[0-9]+", left)):
+            raise jinja2.TemplateError("a format asks for a width of a million characters or more")
+        return super().call_binop(context, operator, left, right)
+
+
+class Iterations:
+    """Counts what all loops of a template go through."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, values: Iterable[Any]) -> Iterator[Any]:
+        for value in values:
+            self.count += 1
+            if self.count > MOST_ITERATIONS:
+                raise jinja2.TemplateError(f"its loops take more than {MOST_ITERATIONS:,} iterations")
+            yield value
+
+
+def make_environment() -> Environment:
+    environment = Environment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, "jinja2.ext.loopcontrols"])
+    environment.filters[LOOP_FILTER] = Iterations()
     for unused in ("lipsum", "cycler", "joiner"):
         del environment.globals[unused]
     environment.filters["tojson"] = to_json
@@ -72,25 +113,31 @@ def strftime_now(form: str) -> str:
     return datetime.now().strftime(form)
 
 
-def render(source: str, variables: dict[str, Any], marks: dict[str, str]) -> str:
+def render(source: str, variables: dict[str, Any], tokens: list[str], marks: dict[str, str], longest: int) -> str:
     environment = make_environment()
     tree = environment.parse(source)
     if marks:
-        mark_names(tree, variables, marks)
-    text = environment.from_string(tree).render(variables)
-    if len(text) > LONGEST:
-        raise jinja2.TemplateError(f"it makes a text of more than {LONGEST:,} characters")
-    return text
+        mark_names(tree, variables, tokens, marks)
+    for loop in list(tree.find_all(jinja2.nodes.For)):
+        loop.iter = jinja2.nodes.Filter(loop.iter, LOOP_FILTER, [], [], None, None, lineno=loop.lineno)
+    pieces, length = [], 0
+    for piece in environment.from_string(tree).generate(variables):
+        pieces.append(piece)
+        length += len(piece)
+        if length > longest:
+            raise jinja2.TemplateError(f"it makes a text of more than {longest:,} characters")
+    return "".join(pieces)
 
 
-def mark_names(tree: jinja2.nodes.Template, variables: dict[str, Any], marks: dict[str, str]) -> None:
+def mark_names(
+    tree: jinja2.nodes.Template, variables: dict[str, Any], tokens: list[str], marks: dict[str, str]
+) -> None:
     """Put marks in the place of the names that the template writes, in its text, its strings, and its variables for
-    the tokens that begin and end a text."""
+    special tokens."""
     compared = strings_to_compare(tree)
     texts = list(tree.find_all(jinja2.nodes.TemplateData))
     strings = [node for node in tree.find_all(jinja2.nodes.Const) if isinstance(node.value, str)]
     strings = [node for node in strings if node not in compared]
-    tokens = [key for key in ("bos_token", "eos_token") if key in variables]
     written = "\0".join([*(x.data for x in texts), *(x.value for x in strings), *(variables[key] for key in tokens)])
     names = sorted((name for name in marks if name in written), key=len, reverse=True)  # no name cut short by another
     if not names:
@@ -126,7 +173,8 @@ def strings_to_compare(tree: jinja2.nodes.Template) -> set[jinja2.nodes.Node]:
 
 
 def limit_resources() -> None:
-    """From here on this process is ended by the system when it takes too much, and can write no file."""
+    """From here on this process is ended when it takes too much, and can write no file."""
+    threading.Thread(target=end_after, args=(SECONDS,), daemon=True).start()
     try:
         import resource
     except ImportError:  # Windows
@@ -137,6 +185,13 @@ def limit_resources() -> None:
             resource.setrlimit(what, (most, most))
         except (ValueError, OSError):  # a system that does not know this limit, or has a lower one already
             continue
+
+
+def end_after(seconds: float) -> None:
+    """End this process when it has used so much processor time: for systems that do not do so themselves."""
+    while time.process_time() < seconds + 1.0:
+        time.sleep(0.1)
+    os._exit(1)
 
 
 def main() -> None:

@@ -1,17 +1,19 @@
 """Checkpoints: everything a run needs to go on as if nothing had happened, in one file.
 
 A checkpoint is a safetensors file. Its arrays are the weights and the optimizer's averages; the JSON in its metadata
-holds the rest (step, place in the text, state of the random numbers, length of the logs). No pickle, so opening one
-runs no code. It is written to a temporary name, synced and renamed, and it carries a checksum of all it holds: one
-that a failing disk has changed is recognised, and the one before it is used. The last two are kept.
+holds the rest (step, position in the text, state of the random generator, length of the logs). No pickle, so opening
+one runs no code. It is written to a temporary name, synced and renamed, and it carries a checksum of all it holds. One
+that is damaged or cannot be used is recognised, and the one before it is used. The last two are kept.
 
-Comes before: `files` (whole or untouched). Comes after: `trainer`.
+Builds on: `files`, which writes whole files or none. Used by: `trainer`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +24,12 @@ from safetensors.numpy import load, save
 
 from tinygrad_llm.errors import InputError, MachineError
 from tinygrad_llm.files import atomic_write_bytes
+from tinygrad_llm.training.stored_json import entry, parse_object
 
 KEPT = 2
 NAME = "step-{:08d}.safetensors"
+NAMES = re.compile(r"step-([0-9]{8,})\.safetensors")
+ADVICE = "Use the checkpoint before it."
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     metadata = {"state": state, "sha256": checksum(checkpoint.arrays, state)}
     path = folder / NAME.format(checkpoint.step)
     atomic_write_bytes(path, save(checkpoint.arrays, metadata))
-    older = [other for other in list_checkpoints(folder) if other.name < path.name]
+    older = [other for other in list_checkpoints(folder) if step_of(other) < checkpoint.step]
     for other in list_checkpoints(folder):
         if other not in (path, *older[: KEPT - 1]):
             other.unlink(missing_ok=True)
@@ -55,7 +60,13 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in `folder`, newest first, readable or not."""
-    return sorted(folder.glob(NAME.format(0).replace("0" * 8, "*")), reverse=True)
+    files = [path for path in folder.glob("step-*.safetensors") if NAMES.fullmatch(path.name) and path.is_file()]
+    return sorted(files, key=step_of, reverse=True)
+
+
+def step_of(path: Path) -> int:
+    """The number of steps in the name of a checkpoint."""
+    return int(path.stem.removeprefix("step-"))
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -66,27 +77,47 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise MachineError(f"{path} cannot be read: {error.strerror}.") from error
     try:
         arrays = load(data)
-        metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
-        state, written = metadata["state"], metadata["sha256"]
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is damaged: it cannot be read as a checkpoint ({error}).") from error
+    except (SafetensorError, ValueError, KeyError, TypeError, MemoryError) as error:
+        raise InputError(f"{path} is damaged: it cannot be read as a checkpoint ({error}). {ADVICE}") from error
+    source = str(path)
+    header = parse_object(data[8 : 8 + int.from_bytes(data[:8], "little")], source, ADVICE)
+    metadata = entry(header, "__metadata__", dict, source, ADVICE)
+    state, written = (entry(metadata, key, str, source, ADVICE) for key in ("state", "sha256"))
     if checksum(arrays, state) != written:
-        raise InputError(f"{path} is damaged: its contents are not what was written (wrong checksum).")
-    values = json.loads(state)
-    return Checkpoint(values["step"], arrays, values["state"])
+        raise InputError(f"{path} is damaged: its contents are not what was written (wrong checksum). {ADVICE}")
+    values = parse_object(state, f"the state in {path}", ADVICE)
+    step = entry(values, "step", int, f"the state in {path}", ADVICE)
+    if step < 0 or (NAMES.fullmatch(path.name) and step != step_of(path)):
+        raise InputError(f"the state in {path} is damaged: 'step' is {step}. {ADVICE}")
+    return Checkpoint(step, arrays, entry(values, "state", dict, f"the state in {path}", ADVICE))
 
 
-def newest_checkpoint(folder: Path) -> tuple[Path | None, Checkpoint | None, tuple[str, ...]]:
-    """The newest checkpoint that is whole, its path, and why newer ones are not; (None, None, ()) if there is none.
+def newest_checkpoint(
+    folder: Path, restore: Callable[[Checkpoint], None] = lambda checkpoint: None
+) -> tuple[Path | None, Checkpoint | None, tuple[str, ...]]:
+    """The newest checkpoint that can be used, its path, and why newer ones cannot; (None, None, ()) if there is none.
 
-    Raises InputError when there are checkpoints and none of them is whole.
+    restore: is called with the checkpoint. One whose state has another structure than it expects counts as damaged; an
+    InputError of `restore` is passed on.
+
+    Raises InputError when there are checkpoints and none of them can be used.
     """
     damaged: list[str] = []
     for path in list_checkpoints(folder):
         try:
-            return path, read_checkpoint(path), tuple(damaged)
+            checkpoint = read_checkpoint(path)
         except (InputError, MachineError) as error:
             damaged.append(str(error))
+            continue
+        try:
+            restore(checkpoint)
+        except InputError:
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            why = f"the key {error} is missing" if isinstance(error, KeyError) else str(error)
+            damaged.append(f"the state in {path} cannot be used: {why}. {ADVICE}")
+            continue
+        return path, checkpoint, tuple(damaged)
     if damaged:
         raise InputError(f"no checkpoint in {folder} can be read: {' '.join(damaged)} Start again with --overwrite.")
     return None, None, ()
@@ -94,7 +125,7 @@ def newest_checkpoint(folder: Path) -> tuple[Path | None, Checkpoint | None, tup
 
 def checksum(arrays: dict[str, np.ndarray], state: str) -> str:
     """SHA-256 of names, dtypes, shapes and bytes of all arrays, and of the state."""
-    digest = hashlib.sha256(state.encode())
+    digest = hashlib.sha256(state.encode(errors="surrogatepass"))
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())

@@ -19,7 +19,7 @@ import numpy as np
 from tinygrad_llm.backend import Array, import_cupy, to_numpy
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.kernels.cpu.attention import QUERY_BLOCK, worth_keeping
-from tinygrad_llm.kernels.threads import workers
+from tinygrad_llm.kernels.threads import thread_pool
 from tinygrad_llm.nn.config import TransformerConfig
 from tinygrad_llm.nn.describe import forward_operations, hidden_matrices, kept_numbers, num_parameters
 from tinygrad_llm.training.newton_schulz import ITERATIONS
@@ -128,7 +128,7 @@ def make_plan(
         flops_per_step=tokens * work + after,
         weights=FLOAT * parameters,
         # In their flat array, and once more in the backward pass of each core, on the way there.
-        gradients=(1 + (workers.cores if device == "cpu" else 1)) * FLOAT * learned,
+        gradients=(1 + (thread_pool.cores if device == "cpu" else 1)) * FLOAT * learned,
         optimizer=optimizer,
         activations=FLOAT * settings.batch * context * activations_per_token(config, context),
         saving=2 * (FLOAT * parameters + optimizer),

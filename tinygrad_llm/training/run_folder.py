@@ -9,10 +9,10 @@
     loss.png            the learning curve
     checkpoints/        to go on from
 
-Nothing of the user's is overwritten: a folder that is not empty is refused, and `overwrite` deletes these files only,
-and only in a folder that a run has made.
+Files of the user are never overwritten: a folder that is not empty is refused, and `overwrite` deletes these files
+only, and only in a folder that a run has made.
 
-Comes before: `files`, `text.tokenizer`, `nn.transformer`. Comes after: `trainer`, and everybody who loads a model.
+Builds on: `files`, `text.tokenizer`, `nn.transformer`. Used by: `trainer`, and everything that loads a model.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from tinygrad_llm.drawing.views import shown_by
 from tinygrad_llm.errors import InputError, MachineError
 from tinygrad_llm.files import atomic_write_bytes, read_text, remove_leftovers
 from tinygrad_llm.nn.config import TransformerConfig
@@ -36,12 +37,14 @@ from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.text.tokenizer import Tokenizer
 from tinygrad_llm.training.checkpoints import list_checkpoints
 from tinygrad_llm.training.settings import TrainingSettings
+from tinygrad_llm.training.stored_json import entry, parse_object
 from tinygrad_llm.version import __version__
 
 KIND = "tinygrad_llm run"
 FORMAT = 1  # of config.json and of the folder; goes up when older programs could not read it
 LOGS = ("metrics.jsonl", "samples.txt")  # files that only ever grow, at their end
 ADAPTERS = "adapters.safetensors"
+ADVICE = "Put back a copy of the file, or train again."
 FILES = ("model.safetensors", ADAPTERS, "tokenizer.json", *LOGS, "loss.png", "config.json")
 
 
@@ -58,13 +61,24 @@ class RunFolder:
         self.path = Path(path)
         if not self.path.is_dir():
             raise InputError(f"there is no folder {path}. Give the folder of a run, or make one: tinygrad-llm train.")
-        values = read_config(self.path)
+        values, file = read_config(self.path), str(self.path / "config.json")
+        model, training, source = (entry(values, key, dict, file, ADVICE) for key in ("model", "training", "source"))
+        self.source: dict[str, Any] = source
+        key = "model"
         try:
-            self.config = TransformerConfig.from_dict(values["model"])
-            self.settings = TrainingSettings.from_dict(values["training"])
-            self.source: dict[str, Any] = dict(values["source"])
-        except (KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{self.path / 'config.json'} is damaged ({error!r}). Train again.") from error
+            self.config = TransformerConfig.from_dict(model)
+            key = "training"
+            self.settings = TrainingSettings.from_dict(training)
+        except (InputError, TypeError, AttributeError, ArithmeticError) as error:
+            raise InputError(f"{file}: the entry {key!r} cannot be used: {str(error).rstrip('.')}. {ADVICE}") from error
+
+    _repr_html_ = shown_by("tinygrad_llm.pictures.history")
+
+    def __repr__(self) -> str:
+        config = self.config
+        return (
+            f"RunFolder({str(self.path)!r}, {config.layers} layers, width {config.width}, {config.vocab_size:,} tokens)"
+        )
 
     @classmethod
     def create(
@@ -124,7 +138,7 @@ class RunFolder:
             data = path.read_bytes()
         try:
             return Transformer.empty(self.config).load_state_dict(load(data)), tokenizer
-        except (SafetensorError, ValueError, KeyError) as error:
+        except (SafetensorError, ValueError, KeyError, TypeError, MemoryError) as error:
             raise InputError(f"{path} is damaged ({error}). Resume the run, which writes it again.") from error
 
     def save_model(self, weights: dict[str, np.ndarray]) -> None:
@@ -145,10 +159,14 @@ class RunFolder:
         """The lines of metrics.jsonl: {"event": "step" or "evaluation", "step": …, "loss": …, …}."""
         path = self.path / "metrics.jsonl"
         lines = read_text(path).splitlines() if path.exists() else []
-        try:
-            return [json.loads(line) for line in lines]
-        except ValueError as error:
-            raise InputError(f"{path} is damaged ({error}). Resume the run, or delete the line.") from error
+        metrics = []
+        for number, line in enumerate(lines, start=1):
+            source, advice = f"line {number} of {path}", "Delete the line."
+            values = parse_object(line, source, advice)
+            entry(values, "event", str, source, advice)
+            entry(values, "step", int, source, advice)
+            metrics.append(values)
+        return metrics
 
     def sync_logs(self) -> dict[str, int]:
         """Bring the logs to the disk; returns their lengths in bytes, to which `cut_logs` can take them back."""
@@ -194,10 +212,9 @@ def check_free(path: Path, overwrite: bool) -> None:
 def is_run(path: Path) -> bool:
     """Whether a run of this program, of whatever version, has made the folder."""
     try:
-        values = json.loads((path / "config.json").read_bytes())
-    except (OSError, ValueError):
+        return parse_object((path / "config.json").read_bytes(), "config.json", ADVICE).get("kind") == KIND
+    except (OSError, InputError):
         return False
-    return isinstance(values, dict) and values.get("kind") == KIND
 
 
 def write_config(path: Path, config: TransformerConfig, settings: TrainingSettings, source: dict[str, Any]) -> None:
@@ -217,9 +234,11 @@ def read_config(path: Path) -> dict[str, Any]:
     """config.json of the run at `path`. Raises InputError when it is missing, damaged or from another version."""
     if not (path / "config.json").exists():
         raise InputError(f"{path} is not the folder of a run: there is no config.json in it.")
-    if not is_run(path):
-        raise InputError(f"{path} is not the folder of a run: its config.json is damaged, or of another program.")
-    values = json.loads((path / "config.json").read_bytes())
+    with disk_errors(path / "config.json"):
+        data = (path / "config.json").read_bytes()
+    values = parse_object(data, str(path / "config.json"), ADVICE)
+    if values.get("kind") != KIND:
+        raise InputError(f"{path} is not the folder of a run: its config.json is of another program.")
     if values.get("format") != FORMAT:
         raise InputError(
             f"{path} was made by version {values.get('version')} of tinygrad_llm, whose folders have another format "

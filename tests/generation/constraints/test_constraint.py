@@ -11,8 +11,9 @@ from text_shapes import patterns, vocabularies, write
 
 from tinygrad_llm import Transformer, TransformerConfig
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.generation import Chain, Temperature, TopK, generate_tokens
+from tinygrad_llm.generation import SamplerChain, Temperature, TopK, generate_tokens
 from tinygrad_llm.generation.constraints import Constraint, Vocabulary, constraint, regular_expression
+from tinygrad_llm.generation.logits_processors import normalized
 from tinygrad_llm.nn.functional import log_softmax
 from tinygrad_llm.text.tokenizer import Tokenizer
 
@@ -29,8 +30,8 @@ def test_it_comes_to_an_end_in_time(pattern, vocabulary, seed, more):
     shortest = int(matching.tokens_to_finish(matching.automaton.start))
     assert re.fullmatch(pattern, write(matching, seed, max_tokens=shortest + more), re.ASCII)
     if shortest:
-        with pytest.raises(InputError, match=f"max_tokens is {shortest - 1}, and the shortest text"):
-            matching.stage(0, shortest - 1)
+        with pytest.raises(InputError, match=f"max_tokens is {shortest - 1}, and (the shortest|every) text"):
+            matching.processor(0, shortest - 1)
 
 
 # A vocabulary in which not every text can be written, and patterns together with all texts that match them.
@@ -100,7 +101,7 @@ def test_a_model_writes_what_matches(tokenizer, pattern):
     it = Constraint(regular_expression(pattern), Vocabulary.of(tokenizer), stop_tokens=(end,))
     prompt = tokenizer.encode("the cat 1")
     for seed in range(4):
-        stages = Chain((it.stage(len(prompt), max_tokens=25), Temperature(1.5), TopK(5)))
+        stages = SamplerChain((it.processor(len(prompt), max_tokens=25), Temperature(1.5), TopK(5)))
         rng = np.random.default_rng(seed)
         # A context of 16 is soon full; the stage goes on from the whole text all the same.
         ids = list(generate_tokens(Transformer(config, seed), prompt, 25, stages, rng, stop_tokens=(end,)))
@@ -113,13 +114,13 @@ def log_p(tokens: int) -> np.ndarray:
 
 def test_allowed_tokens_keep_their_proportions():
     it = Constraint(regular_expression("ab?|c"), Vocabulary([None, b"a", b"b", b"c", b"ab", b"d"]), stop_tokens=(0,))
-    stage = it.stage(after=1)
+    processor = it.processor(after=1)
     p = np.exp(log_p(6))
     expected = np.where([False, True, False, True, True, False], p, 0.0)
-    assert np.exp(stage(log_p(6), [5])) == pytest.approx(expected / expected.sum())
+    assert np.exp(normalized(processor(log_p(6), [5]))) == pytest.approx(expected / expected.sum())
     expected = np.where([True, False, True, False, False, False], p, 0.0)
-    assert np.exp(stage(log_p(6), [5, 1])) == pytest.approx(expected / expected.sum())
-    assert np.exp(stage(log_p(6), [5, 3])) == pytest.approx([1, 0, 0, 0, 0, 0])
+    assert np.exp(normalized(processor(log_p(6), [5, 1]))) == pytest.approx(expected / expected.sum())
+    assert np.exp(normalized(processor(log_p(6), [5, 3]))) == pytest.approx([1, 0, 0, 0, 0, 0])
 
 
 def test_near_the_end_longer_tokens_are_counted_as_one():
@@ -129,10 +130,8 @@ def test_near_the_end_longer_tokens_are_counted_as_one():
     assert it.tokens_to_finish(it.automaton.start) == 2
     long = Constraint(regular_expression("yes sir"), Vocabulary(tokens), stop_tokens=(0,))
     assert long.allowed(long.automaton.start, 2).tolist() == [1]
-    with pytest.raises(
-        InputError, match="max_tokens is 1, and the shortest text that was found to match takes 2 tokens"
-    ):
-        long.stage(0, max_tokens=1)
+    with pytest.raises(InputError, match="max_tokens is 1, and every text that matches takes 2 tokens or more"):
+        long.processor(0, max_tokens=1)
 
 
 def test_forgetting_changes_nothing(monkeypatch):
@@ -147,11 +146,11 @@ def test_forgetting_changes_nothing(monkeypatch):
 def test_errors():
     it = Constraint(regular_expression("ab"), Vocabulary([None, b"a", b"b"]), stop_tokens=(0,))
     with pytest.raises(InputError, match="token 2 cannot stand where it stands"):
-        it.stage(after=1)(log_p(3), [0, 2])
+        it.processor(after=1)(log_p(3), [0, 2])
     with pytest.raises(InputError, match="token 0 cannot stand"):
-        it.stage(after=0)(log_p(3), [1, 0])
+        it.processor(after=0)(log_p(3), [1, 0])
     with pytest.raises(InputError, match="put the constraint first"):
-        Chain((TopK(1), it.stage(after=0)))(log_p(3), [])
+        SamplerChain((TopK(1), it.processor(after=0)))(log_p(3), [])
     with pytest.raises(InputError, match="no text matches that can be written"):
         Constraint(regular_expression("ab"), Vocabulary([None, b"a", b"bb"]), stop_tokens=(0,))
     with pytest.raises(InputError, match="stop_tokens is empty"):

@@ -10,6 +10,7 @@ from text_shapes import accepts, vocabularies, write
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation.constraints import Constraint, json_schema
+from tinygrad_llm.generation.constraints import automaton as automaton_module
 from tinygrad_llm.generation.constraints.automaton import Automaton
 
 TYPES = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool}
@@ -113,6 +114,10 @@ TREE = {"type": "object", "properties": {"down": {"anyOf": [{"type": "null"}, {"
 TREE["additionalProperties"] = False
 schemas = st.recursive(leaves, larger, max_leaves=5).map(lambda schema: {**schema, "$defs": {"tree": TREE}})
 
+NESTED: list = []
+for _ in range(5000):
+    NESTED = [NESTED]
+
 
 @given(schemas, vocabularies, st.integers(0, 10**6))
 def test_what_is_written_is_valid_and_spelled_as_json_dumps_does(schema, vocabulary, seed):
@@ -201,6 +206,21 @@ def test_references_find_any_place_in_the_schema():
         ({"$ref": "#/$defs/a"}, "at #: $ref names #/$defs/a, where the schema has nothing"),
         (False, "a schema is an object or true, and this is False"),
         ([], "a schema is an object or true"),
+        ({"type": 3}, "type must be one of"),
+        ({"type": [["string"]]}, "type must be one of"),
+        ({"required": 5}, "required must be a list of names"),
+        ({"properties": {"a": {}}, "required": [[]]}, "required must be a list of names"),
+        ({"properties": {"a": {}}, "additionalProperties": 3}, "additionalProperties must be a schema, true or false"),
+        ({"properties": {1: {}}}, "the names in properties must be strings, and one is 1"),
+        ({("a", "b"): 1, 3: 2}, "the names in a schema must be strings, and one is ('a', 'b')"),
+        ({"minLength": None}, "minLength must be a whole number of at least 0, and is None"),
+        ({"minLength": 1.5}, "minLength must be a whole number"),
+        ({"minItems": float("nan")}, "minItems must be a whole number"),
+        ({"items": {"pattern": 3}}, "at #/items: pattern: a regular expression must be a string"),
+        ({"$ref": "#/anyOf/" + "9" * 5000, "$defs": {}}, "where the schema has nothing"),
+        ({"$ref": "#/examples/²", "examples": [1, 2, 3]}, "where the schema has nothing"),
+        ({"const": NESTED}, "nothing that JSON can write"),
+        ({"type": NESTED}, "type must be one of"),
     ],
 )
 def test_what_cannot_be_done_is_named_with_its_place(schema, message):
@@ -219,3 +239,22 @@ def test_what_would_go_on_forever():
         Automaton(json_schema({"$ref": "#"}))
     with pytest.raises(InputError, match="nested 100 deep"):
         json_schema(deep)
+    slashes = "a/" * 300  # in a name they are no levels
+    assert accepts(Automaton(json_schema({"properties": {slashes: {"const": 1}}})), f'{{"{slashes}": 1}}'.encode())
+
+
+def test_a_part_that_is_too_large_is_named_by_its_place(monkeypatch):
+    monkeypatch.setattr(automaton_module, "MOST_LISTS", 500)
+    many = {"properties": {f"p{n}": {"type": "null"} for n in range(600)}}
+    pattern = {"properties": {"s": {"pattern": "^(((a|aa){2,60}(ab?){2,80}){3,50})$"}}}
+    with pytest.raises(InputError, match="properties at #/properties/a of the JSON schema is too large"):
+        automaton = Automaton(json_schema({"properties": {"a": many}}))
+        automaton.read(automaton.start, b'{"a": {"p0": null')
+    with pytest.raises(InputError, match="at position .* of the pattern at #/properties/s of the JSON schema is too"):
+        automaton = Automaton(json_schema(pattern))
+        automaton.read(automaton.start, b'{"s": "' + b"a" * 200)
+
+
+def test_lengths_may_be_written_with_a_point():
+    automaton = Automaton(json_schema({"type": "string", "minLength": 2.0, "maxLength": 3.0}))
+    assert [accepts(automaton, text) for text in (b'"a"', b'"ab"', b'"abc"', b'"abcd"')] == [False, True, True, False]

@@ -49,7 +49,6 @@ from tinygrad_llm.autograd.ops.basic import (
 )
 from tinygrad_llm.autograd.ops.basic import max_ as max
 from tinygrad_llm.autograd.ops.basic import sum_ as sum
-from tinygrad_llm.autograd.ops.device import to_device
 from tinygrad_llm.autograd.ops.elementwise import abs_ as abs
 from tinygrad_llm.autograd.ops.elementwise import (
     clip,
@@ -111,6 +110,7 @@ from tinygrad_llm.autograd.ops.shape import (
 )
 from tinygrad_llm.autograd.ops.sorting import argmax, argmin, argsort, sort, topk
 from tinygrad_llm.autograd.ops.special import erf
+from tinygrad_llm.autograd.ops.transfer import to_device
 from tinygrad_llm.autograd.ops.trigonometric import (
     arccos,
     arccosh,

@@ -2,8 +2,7 @@
 
 Builds on: `primitive`. Used by: every other file of `ops`, `nn.functional`, `Tensor`.
 
-A rule takes the gradient g of the result and returns one gradient per input. Elementwise ops broadcast, so their rules
-sum g back to each input's shape (`unbroadcast`); ops that move values move g back; a sum hands g to every term.
+A rule takes the gradient g of the result and returns one per input, summed over what was broadcast (`unbroadcast`).
 """
 
 import math
@@ -219,6 +218,7 @@ def broadcast_to_vjp(g, out, x, *, shape):
     return (unbroadcast(g, x),)
 
 
+@composite
 def concatenate(arrays, axis=0):
     """Arrays joined along an existing axis, or flattened first if `axis` is None; each gets its part of the gradient.
 
@@ -228,15 +228,14 @@ def concatenate(arrays, axis=0):
     [1. 2. 3.]
     """
     if len(arrays) == 0:
-        raise ValueError("concatenate: needs at least one array, it was given none.")
+        raise ValueError("needs at least one array, it was given none")
     if axis is None:
         arrays, axis = [x.reshape(-1) for x in arrays], 0
     return concatenate_(*arrays, axis=axis)
 
 
 @primitive
-def concatenate_(*arrays, axis):
-    """The primitive of `concatenate`: its inputs are positional, so that each has a gradient."""
+def concatenate_(*arrays, axis):  # its inputs are positional, so that each has a gradient
     return array_module(raw(arrays[0])).concatenate(arrays, axis=axis)
 
 

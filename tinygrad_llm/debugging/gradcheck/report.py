@@ -59,7 +59,7 @@ class Report:
         """Remember the largest relative difference."""
         self.largest_difference = max(self.largest_difference, difference)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         if self.findings:
             return "gradients are wrong:\n" + "\n".join(f"  {finding}" for finding in self.findings)
         bound = next(b for b in (1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1.0) if self.largest_difference <= b)

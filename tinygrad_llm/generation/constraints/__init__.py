@@ -5,10 +5,18 @@ and `json_schema` are the two notations, `automaton` reads along a shape, `vocab
 once, `constraint` is the sampler stage.
 """
 
-from tinygrad_llm.generation.constraints.constraint import ConstrainedStage, Constraint
+from tinygrad_llm.generation.constraints.constraint import Constraint, ConstraintProcessor
 from tinygrad_llm.generation.constraints.expressions import Expression
 from tinygrad_llm.generation.constraints.json_schema import Schema, json_schema
 from tinygrad_llm.generation.constraints.regular_expressions import regular_expression
 from tinygrad_llm.generation.constraints.vocabulary import Vocabulary
 
-__all__ = ["ConstrainedStage", "Constraint", "Expression", "Schema", "Vocabulary", "json_schema", "regular_expression"]
+__all__ = [
+    "Constraint",
+    "ConstraintProcessor",
+    "Expression",
+    "Schema",
+    "Vocabulary",
+    "json_schema",
+    "regular_expression",
+]

@@ -14,7 +14,7 @@ What it costs: the tokens of a state are looked up once, and remembered. Where f
 of a millisecond; inside of a string, where nearly all can, 10 ms for SmolLM2 (V = 49,152) and 23 ms for Gemma 3
 (V = 262,144). After that it is 1.3 and 6.6 ms per token there, less than 0.2 ms elsewhere. (One core, AVX2.)
 
-Comes before: `automaton`, `vocabulary`, `samplers`. Comes after: `language_model`.
+Comes before: `automaton`, `vocabulary`, `logits_processors`. Comes after: `language_model`.
 Left out on purpose: steering towards the tokens into which the tokenizer itself would cut the text. A word may come out
 in other pieces than the model has seen it in.
 """
@@ -31,7 +31,7 @@ from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation.constraints.automaton import DEAD, Automaton
 from tinygrad_llm.generation.constraints.expressions import Expression
 from tinygrad_llm.generation.constraints.vocabulary import Vocabulary
-from tinygrad_llm.generation.samplers import keep
+from tinygrad_llm.generation.logits_processors import keep
 
 KEPT_STATES = 20_000  # when more have been found, the automaton forgets them all and begins anew
 KEPT_TOKENS = 16_000_000  # of all states together that are remembered; 8 bytes each
@@ -53,7 +53,8 @@ class Constraint:
         self.expression, self.vocabulary = expression, vocabulary
         self.stop_tokens = np.array(sorted(stop_tokens), np.int64)
         self._begin_anew()
-        if self.tokens_to_finish(self.automaton.start) == math.inf:
+        start = self.automaton.start
+        if self.automaton.shortest[start] == math.inf and self.tokens_to_finish(start) == math.inf:
             raise InputError("no text matches that can be written in the tokens of this vocabulary.")
 
     def _begin_anew(self) -> None:
@@ -63,20 +64,28 @@ class Constraint:
         self._kept = 0  # tokens in `_following`
         self._to_finish: dict[int, float] = {}
 
-    def stage(self, after: int, max_tokens: int | None = None) -> ConstrainedStage:
+    def processor(self, after: int, max_tokens: int | None = None) -> ConstraintProcessor:
         """The stage for one text. after: how many ids stand before the constrained part, such as the prompt's.
 
         max_tokens: at most so many will be drawn; tokens after which more would be needed are removed as well.
         Raises InputError when no matching text is known to be so short.
         """
-        if max_tokens is not None:
-            needed = self.tokens_to_finish(self.automaton.start)
+        self.automaton.add_budget()
+        start = self.automaton.start
+        if max_tokens is not None and self.automaton.shortest[start] > max_tokens:
+            fewest = math.ceil(self.automaton.fewest_bytes / max(1, self.vocabulary.longest))
+            if fewest > max_tokens:
+                raise InputError(
+                    f"max_tokens is {max_tokens}, and every text that matches takes {fewest:,} tokens or more. Allow "
+                    "more tokens."
+                )
+            needed = self.tokens_to_finish(start)
             if needed > max_tokens:
                 raise InputError(
                     f"max_tokens is {max_tokens}, and the shortest text that was found to match takes {needed:.0f} "
                     "tokens. Allow more tokens."
                 )
-        return ConstrainedStage(self, after, max_tokens)
+        return ConstraintProcessor(self, after, max_tokens)
 
     def state(self, tokens: Iterable[int]) -> int:
         """The state after these tokens, which begin with the constrained part.
@@ -170,10 +179,10 @@ class Constraint:
 
 
 @dataclass(frozen=True)
-class ConstrainedStage:
+class ConstraintProcessor:
     """Removes the tokens after which the text from id number `after` on could not become a match any more.
 
-    A sampler stage (`samplers.Stage`). Put it before stages that keep the most probable tokens, such as top-k: they
+    A logits processor. Put it before those that keep the most probable tokens, such as top-k: they
     might remove all that are allowed.
     """
 
@@ -181,17 +190,18 @@ class ConstrainedStage:
     after: int
     max_tokens: int | None = None
 
-    def __call__(self, log_p: np.ndarray, text: Sequence[int] = ()) -> np.ndarray:
-        """log_p (V,) -> (V,). Raises InputError when no token that is allowed has any probability left."""
+    def __call__(self, logits: np.ndarray, text: Sequence[int] = ()) -> np.ndarray:
+        """logits (V,) -> (V,). Raises InputError when no token that is allowed has any probability left."""
         constraint = self.constraint
+        constraint.automaton.add_budget()
         written = text[self.after :]
         state = constraint.state(written)
         left = math.inf if self.max_tokens is None else self.max_tokens - len(written)
         allowed = constraint.allowed(state, left)
         if constraint.automaton.accepts(state):
             allowed = np.append(allowed, constraint.stop_tokens)
-        if log_p[allowed].max() == -np.inf:
+        if logits[allowed].max() == -np.inf:
             raise InputError(
                 "an earlier stage has removed all tokens that the constraint allows: put the constraint first."
             )
-        return keep(log_p, lambda row: allowed)
+        return keep(logits, lambda row: allowed)

@@ -26,6 +26,7 @@ Left out on purpose: keywords that combine shapes by "and" or "not" (allOf, not,
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -35,10 +36,11 @@ from tinygrad_llm.generation.constraints.expressions import (
     Choice,
     Expression,
     Reference,
-    Repeat,
     Sequence,
+    choice,
     literal,
     optional,
+    repeated,
 )
 from tinygrad_llm.generation.constraints.regular_expressions import regular_expression
 
@@ -58,6 +60,8 @@ KEYWORDS = {
     "null": set(),
 }
 DEEPEST = 100  # schemas within schemas, not counting references
+SHOW = reprlib.Repr()  # values in errors: cut, and not deeper than six levels
+SHOW.maxstring = SHOW.maxother = SHOW.maxlist = SHOW.maxdict = 60
 
 Schema = Mapping[str, Any] | bool
 
@@ -83,11 +87,12 @@ class _Compiler:
 
     def value(self, schema: Schema, place: str) -> Expression:
         if place.count("/") > 2 * DEEPEST:
-            raise InputError(f"JSON schema at {place[:60]}…: schemas can be nested {DEEPEST} deep, not deeper.")
+            raise _error(place, f"schemas can be nested {DEEPEST} deep, not deeper")
         if schema is True:
             schema = {}
         if not isinstance(schema, Mapping):
             raise _error(place, f"a schema is an object or true, and this is {_shown(schema)}")
+        _check_names(schema, "a schema", place)
         said = {keyword: schema[keyword] for keyword in schema if keyword not in NOTES}
         if "$ref" in said:
             return self.reference(_only("$ref", said, place), place)
@@ -95,7 +100,7 @@ class _Compiler:
             options = _only("anyOf", said, place)
             if not isinstance(options, list) or not options:
                 raise _error(place, f"anyOf must be a list of schemas, at least one, and is {_shown(options)}")
-            return Choice(tuple(self.value(option, f"{place}/anyOf/{i}") for i, option in enumerate(options)))
+            return choice([self.value(option, f"{place}/anyOf/{i}") for i, option in enumerate(options)])
         types = _types(said, place)
         if "enum" in said or "const" in said:
             return _one_of(said, types, place)
@@ -112,10 +117,10 @@ class _Compiler:
             "string": self.string,
             "integer": lambda said, place: INTEGER,
             "number": lambda said, place: NUMBER,
-            "boolean": lambda said, place: Choice((literal("true"), literal("false"))),
+            "boolean": lambda said, place: choice([literal("true"), literal("false")]),
             "null": lambda said, place: literal("null"),
         }
-        return Choice(tuple(shapes[one](said, place) for one in types))
+        return choice([shapes[one](said, place) for one in types])
 
     def reference(self, target: Any, place: str) -> Expression:
         if not isinstance(target, str) or not (target == "#" or target.startswith("#/")):
@@ -139,7 +144,7 @@ class _Compiler:
         part: Any = self.whole
         for name in target.split("/")[1:]:
             key = name.replace("~1", "/").replace("~0", "~")
-            if isinstance(part, list) and key.isdecimal() and int(key) < len(part):
+            if isinstance(part, list) and key in map(str, range(len(part))):
                 part = part[int(key)]
             elif isinstance(part, Mapping) and key in part:
                 part = part[key]
@@ -156,32 +161,44 @@ class _Compiler:
         properties, required = said.get("properties", {}), said.get("required", [])
         if not isinstance(properties, Mapping):
             raise _error(place, f"properties must be an object, and is {_shown(properties)}")
-        if not isinstance(required, list) or not all(name in properties for name in required):
+        _check_names(properties, "properties", place)
+        if not isinstance(required, list) or not all(isinstance(name, str) and name in properties for name in required):
             raise _error(place, f"required must be a list of names that properties has, and is {_shown(required)}")
+        additional = said.get("additionalProperties", False)
+        if not isinstance(additional, bool | Mapping):
+            raise _error(place, f"additionalProperties must be a schema, true or false, and is {_shown(additional)}")
+        needed, source = set(required), f"properties at {_cut(place)} of the JSON schema"
         first: Expression = Sequence(())
         more: Expression = Sequence(())
         for name, schema in reversed(list(properties.items())):
-            value = self.value(schema, f"{place}/properties/{name}")
+            value = self.value(schema, f"{place}/properties/{_pointer(name)}")
             written = Sequence((_written(name, f"{place}/properties"), COLON, value))
             here = Sequence((written, more))
-            first = here if name in required else Choice((here, first))
+            first = here if name in needed else Choice((here, first), source)
             continued = Sequence((COMMA, written))
-            more = Sequence((continued if name in required else optional(continued), more))
+            more = Sequence((continued if name in needed else optional(continued, source), more))
         return Sequence((literal("{"), first, literal("}")))
 
     def array(self, said: Mapping[str, Any], place: str) -> Expression:
         least, most = _bounds(said, "minItems", "maxItems", place)
         item = self.value(said.get("items", True), f"{place}/items")
-        return Sequence((literal("["), _separated(item, least, most), literal("]")))
+        return Sequence(
+            (
+                literal("["),
+                _separated(item, least, most, f"the array at {_cut(place)} of the JSON schema"),
+                literal("]"),
+            )
+        )
 
     def string(self, said: Mapping[str, Any], place: str) -> Expression:
         least, most = _bounds(said, "minLength", "maxLength", place)
         if "pattern" not in said:
-            return _quoted(Repeat(json_text(ALL), least, most))
+            return _quoted(repeated(json_text(ALL), least, most, f"the string at {_cut(place)} of the JSON schema"))
         if "minLength" in said or "maxLength" in said:
             raise _error(place, "pattern and a length cannot be asked for together; say the length in the pattern")
         try:
-            return _quoted(regular_expression(said["pattern"], spelling=json_text, anchored=False))
+            name = f"pattern at {_cut(place)} of the JSON schema"
+            return _quoted(regular_expression(said["pattern"], json_text, False, name))
         except InputError as error:
             raise _error(place, f"pattern: {error}") from error
 
@@ -207,11 +224,11 @@ def _quoted(inside: Expression) -> Expression:
     return Sequence((QUOTE, inside, QUOTE))
 
 
-def _separated(item: Expression, least: int, most: int | None) -> Expression:
+def _separated(item: Expression, least: int, most: int | None, source: str = "") -> Expression:
     """So many items with commas between them."""
     if most == 0:
         return Sequence(())
-    further = Repeat(Sequence((COMMA, item)), max(least - 1, 0), None if most is None else most - 1)
+    further = repeated(Sequence((COMMA, item)), max(least - 1, 0), None if most is None else most - 1, source)
     listed = Sequence((item, further))
     return listed if least else optional(listed)
 
@@ -228,14 +245,14 @@ def _one_of(said: Mapping[str, Any], types: list[str], place: str) -> Expression
     allowed = [value for value in values if not types or any(_is_of_type(value, one) for one in types)]
     if not allowed:
         raise _error(place, f"none of the values of {keyword} is of the type {' or '.join(types)}")
-    return Choice(tuple(_written(value, place) for value in allowed))
+    return choice(_written(value, place) for value in allowed)
 
 
 def _written(value: Any, place: str) -> Expression:
     """Exactly this value."""
     try:
         return literal(json.dumps(value, ensure_ascii=False, allow_nan=False))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise _error(place, f"{_shown(value)} is nothing that JSON can write ({error})") from error
 
 
@@ -261,8 +278,11 @@ def _types(said: Mapping[str, Any], place: str) -> list[str]:
 def _bounds(said: Mapping[str, Any], lower: str, upper: str, place: str) -> tuple[int, int | None]:
     least, most = said.get(lower, 0), said.get(upper)
     for name, number in ((lower, least), (upper, most)):
-        if number is not None and (not isinstance(number, int) or isinstance(number, bool) or number < 0):
+        if name in said and (not isinstance(number, int | float) or isinstance(number, bool) or not number >= 0):
             raise _error(place, f"{name} must be a whole number of at least 0, and is {_shown(number)}")
+        if isinstance(number, float) and not number.is_integer():  # 3.0 is a whole number in JSON Schema
+            raise _error(place, f"{name} must be a whole number of at least 0, and is {_shown(number)}")
+    least, most = int(least), None if most is None else int(most)
     if most is not None and most < least:
         raise _error(place, f"{lower} is {least} and {upper} is {most}, so that no value is valid")
     return least, most
@@ -282,10 +302,25 @@ def _unsupported(unknown: list[str], types: list[str]) -> str:
     return f"{', '.join(unknown)} cannot be enforced; {what}"
 
 
+def _check_names(values: Mapping[Any, Any], what: str, place: str) -> None:
+    """Raise InputError unless all keys are strings, which those of a dict that was made in Python need not be."""
+    for name in values:
+        if not isinstance(name, str):
+            raise _error(place, f"the names in {what} must be strings, and one is {_shown(name)}")
+
+
+def _pointer(name: str) -> str:
+    """A name as it stands in a JSON pointer (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
 def _shown(value: Any) -> str:
-    text = repr(value)
+    return _cut(SHOW.repr(value))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= 60 else text[:60] + "…"
 
 
 def _error(place: str, what: str) -> InputError:
-    return InputError(f"JSON schema at {place}: {what}.")
+    return InputError(f"JSON schema at {_cut(place)}: {what}.")

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation.constraints.characters import ALL, Ranges, Spelling, common, union, utf8, without
-from tinygrad_llm.generation.constraints.expressions import Choice, Expression, Repeat, Sequence
+from tinygrad_llm.generation.constraints.expressions import Expression, Sequence, choice, repeated
 
 DIGITS: Ranges = ((0x30, 0x39),)
 WORD: Ranges = ((0x30, 0x39), (0x41, 0x5A), (0x5F, 0x5F), (0x61, 0x7A))
@@ -33,28 +33,32 @@ NOT_LINE_END = without(ALL, ((0x0A, 0x0A),))
 CONTROL_ESCAPES = {"a": "\a", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 HEX_ESCAPES = {"x": 2, "u": 4, "U": 8}  # how many digits follow
 DEEPEST = 100  # groups within groups
+LONGEST_SHOWN = 40  # characters of a pattern in an error
 
 
-def regular_expression(pattern: str, spelling: Spelling = utf8, anchored: bool = True) -> Expression:
+def regular_expression(
+    pattern: str, spelling: Spelling = utf8, anchored: bool = True, name: str = "regular expression"
+) -> Expression:
     """The texts that match `pattern`.
 
     spelling: how a character is written in bytes (`characters.utf8`, `json_text`).
     anchored: the whole text has to match. Otherwise there may be any text before and after, as in `re.search`, except
     where ^ stands at the beginning of an alternative or $ at its end.
+    name: what an error about a part that is too large calls the expression.
 
     Raises InputError for a pattern that is no regular expression, or one that is beyond the subset above; it names what
     cannot be read.
     """
     if not isinstance(pattern, str):
-        raise InputError(f"a regular expression must be a string, and this is {pattern!r}.")
-    return _Parser(pattern, spelling, anchored).parse()
+        raise InputError(f"a regular expression must be a string, and this is {type(pattern).__name__}.")
+    return _Parser(pattern, spelling, anchored, name).parse()
 
 
 class _Parser:
     """Reads a pattern from left to right; every method reads one kind of thing at `self.place` and moves on."""
 
-    def __init__(self, pattern: str, spelling: Spelling, anchored: bool) -> None:
-        self.pattern, self.spelling, self.anchored = pattern, spelling, anchored
+    def __init__(self, pattern: str, spelling: Spelling, anchored: bool, name: str) -> None:
+        self.pattern, self.spelling, self.anchored, self.name = pattern, spelling, anchored, name
         self.place = 0
         self.depth = 0
 
@@ -68,7 +72,7 @@ class _Parser:
         options = [self.alternative()]
         while self.take("|"):
             options.append(self.alternative())
-        return options[0] if len(options) == 1 else Choice(tuple(options))
+        return choice(options)
 
     def alternative(self) -> Expression:
         parts: list[Expression] = []
@@ -81,11 +85,12 @@ class _Parser:
             else:
                 parts.append(self.repeated())
         if outermost and not self.anchored:
-            anything = Repeat(self.spelling(ALL), 0, None)
+            anything = repeated(self.spelling(ALL), 0, None)
             parts = [*([] if begins else [anything]), *parts, *([] if ends else [anything])]
         return parts[0] if len(parts) == 1 else Sequence(tuple(parts))
 
     def repeated(self) -> Expression:
+        start = self.place
         part, before = self.atom(), self.place
         bounds = self.bounds()
         if bounds is None:
@@ -96,7 +101,13 @@ class _Parser:
             raise self.error("it asks for at least more than it allows at most")
         if self.next in ("?", "+", "*", "{"):
             raise self.error("a repetition of a repetition, or a lazy or possessive one; use brackets for the first")
-        return Repeat(part, least, most)
+        return repeated(part, least, most, self.source(start))
+
+    def source(self, start: int) -> str:
+        """What was read since `start`, for an error about it."""
+        text = self.pattern[start : self.place]
+        shown = text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN // 2] + "…" + text[-LONGEST_SHOWN // 2 :]
+        return f"{shown!r} at position {start} of the {self.name}"
 
     def bounds(self) -> tuple[int, int | None] | None:
         """How often, if this is said here: (least, most)."""
@@ -218,7 +229,8 @@ class _Parser:
     def error(self, what: str, length: int = 1) -> InputError:
         here = self.pattern[self.place : self.place + length]
         where = f"{here!r} at position {self.place}" if here else "its end"
-        return InputError(f"regular expression {self.pattern!r}: {where}: {what}.")
+        pattern = self.pattern if len(self.pattern) <= 200 else self.pattern[:200] + "…"
+        return InputError(f"regular expression {pattern!r}: {where}: {what}.")
 
 
 def _single(character: str) -> Ranges:

@@ -24,6 +24,9 @@ class Vocabulary:
     Several tokens may write the same bytes.
     """
 
+    def __repr__(self) -> str:
+        return f"Vocabulary({len(self.tokens):,} tokens)"
+
     def __init__(self, tokens: Sequence[bytes | None]) -> None:
         self.tokens = tokens
         # A node is a beginning of tokens. They are numbered by length, so that the children of a node lie together.
@@ -58,6 +61,11 @@ class Vocabulary:
         for i in tokenizer.special_tokens.values():
             del written[i]
         return cls([written.get(i) for i in range(tokenizer.vocab_size)])
+
+    @cached_property
+    def longest(self) -> int:
+        """Bytes of the longest token."""
+        return max((len(token) for token in self.tokens if token), default=0)
 
     @cached_property
     def single_bytes(self) -> bytes:

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from tinygrad_llm.kernels.pair import FastPair
-from tinygrad_llm.kernels.threads import BLOCK_BYTES, SMALL_BYTES, share_out, workers
+from tinygrad_llm.kernels.threads import BLOCK_BYTES, SMALL_BYTES, parallel_for, thread_pool
 
 QUERY_BLOCK = 64  # queries handled together: keys after the last of them are never looked at
 KEPT_WIDTHS = 4  # exponentials that each head may keep per query, in units of D: see `worth_keeping`
@@ -60,7 +60,7 @@ def pieces(batch, kv_heads, bytes_per_head, parts=1):
 
     At least one piece per core, or fewer if each is done in several `parts`.
     """
-    fitting = max(1, min(BLOCK_BYTES // max(1, bytes_per_head), parts * batch * kv_heads // workers.cores))
+    fitting = max(1, min(BLOCK_BYTES // max(1, bytes_per_head), parts * batch * kv_heads // thread_pool.cores))
     heads, examples = min(fitting, kv_heads), max(1, fitting // kv_heads)
     return [
         (slice(b, b + examples), slice(h, h + heads))
@@ -151,7 +151,7 @@ def attend_in_blocks(q, k, v, keep, scale, window, softcap, padding):
             np.divide(transposed(scores) @ v5[b, h, :, columns], transposed(total), out=out5[b, h, :, rows])
             totals[b, h, :, :, rows] = total
 
-    share_out(stretch, len(work), parallel=worth_threads(q, keys), one_blas_thread_each=True)
+    parallel_for(stretch, len(work), parallel=worth_threads(q, keys), one_blas_thread_each=True)
     return out, (out, totals, shifts, kept)
 
 
@@ -240,7 +240,7 @@ def attention_backward(g, saved, q, k, v, *, scale=None, window=None, softcap=No
                 np.matmul(transposed(d_scores), k5[there], out=dq5[here])
             dq5[b, h] *= scale
 
-    share_out(stretch, len(work), parallel=worth_threads(q, keys), one_blas_thread_each=True)
+    parallel_for(stretch, len(work), parallel=worth_threads(q, keys), one_blas_thread_each=True)
     return dq, dk, dv
 
 

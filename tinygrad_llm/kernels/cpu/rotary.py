@@ -3,7 +3,7 @@
 import numpy as np
 
 from tinygrad_llm.kernels.pair import FastPair
-from tinygrad_llm.kernels.threads import SMALL_BYTES, share_out
+from tinygrad_llm.kernels.threads import SMALL_BYTES, parallel_for
 
 
 def apply_rotary_forward(x, cos, sin):
@@ -21,7 +21,7 @@ def apply_rotary_forward(x, cos, sin):
         np.multiply(x[here], c, out=y[here])
         y[here] += halves_exchanged(x[here]) * s
 
-    share_out(stretch, len(x), parallel=x.nbytes >= SMALL_BYTES)
+    parallel_for(stretch, len(x), parallel=x.nbytes >= SMALL_BYTES)
     return y, None
 
 

@@ -1,4 +1,4 @@
-"""The stages against values worked out by hand, against slow plain versions of themselves, their laws, and the dice."""
+"""The stages against values worked out by hand, against slow plain versions of themselves, their laws, and sampling."""
 
 import doctest
 import math
@@ -10,7 +10,18 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.generation import Chain, LogitBias, MinP, Temperature, TopK, TopP, Typical, draw, samplers
+from tinygrad_llm.generation import (
+    LogitBias,
+    MinP,
+    SamplerChain,
+    Temperature,
+    TopK,
+    TopP,
+    Typical,
+    logits_processors,
+    sample,
+)
+from tinygrad_llm.generation.logits_processors import normalized, sampling_distribution
 from tinygrad_llm.nn.functional import log_softmax
 
 P = np.array([0.1, 0.4, 0.05, 0.3, 0.15])
@@ -18,11 +29,11 @@ P = np.array([0.1, 0.4, 0.05, 0.3, 0.15])
 
 def after(stage, probabilities) -> np.ndarray:
     with np.errstate(divide="ignore"):
-        return np.exp(stage(np.log(probabilities)))
+        return np.exp(normalized(stage(np.log(probabilities))))
 
 
 def test_the_examples_in_the_docstrings():
-    failed, tried = doctest.testmod(samplers, extraglobs={"np": np, "math": math})
+    failed, tried = doctest.testmod(logits_processors, extraglobs={"np": np, "math": math})
     assert tried >= 7 and not failed
 
 
@@ -47,6 +58,10 @@ def test_the_examples_in_the_docstrings():
         (TopP(0.9), np.array([0.1, 0.4, 0, 0.3, 0.15]) / 0.95),
         (TopP(1.0), P),
         (TopP(1e-30), [0, 1, 0, 0, 0]),
+        (TopP(0), [0, 1, 0, 0, 0]),  # as in llama.cpp and Transformers
+        (TopK(0), P),
+        (TopK(-1), P),
+        (Typical(0), [0, 0, 0, 1, 0]),
         (MinP(0.7), [0, 4 / 7, 0, 3 / 7, 0]),  # at least 0.28
         (MinP(0.3), [0, 8 / 17, 0, 6 / 17, 3 / 17]),  # at least 0.12
         (MinP(0.0), P),
@@ -101,12 +116,12 @@ def test_extreme_temperatures_give_distributions(temperature):
 
 def test_the_order_in_a_chain_is_the_order_of_work():
     """Sharpened first, 0.4 alone has 0.56 of everything; unsharpened it has not."""
-    first = after(Chain((Temperature(0.5), TopP(0.55))), P)
-    last = after(Chain((TopP(0.55), Temperature(0.5))), P)
+    first = after(SamplerChain((Temperature(0.5), TopP(0.55))), P)
+    last = after(SamplerChain((TopP(0.55), Temperature(0.5))), P)
     assert first == pytest.approx([0, 1, 0, 0, 0])
     assert last == pytest.approx([0, 16 / 25, 0, 9 / 25, 0])
-    assert after(Chain(), P) == pytest.approx(P)
-    assert after(Chain((Chain((TopK(2),)), Temperature(0.5))), P) == pytest.approx(last)
+    assert after(SamplerChain(), P) == pytest.approx(P)
+    assert after(SamplerChain((SamplerChain((TopK(2),)), Temperature(0.5))), P) == pytest.approx(last)
 
 
 @pytest.mark.parametrize(
@@ -115,23 +130,25 @@ def test_the_order_in_a_chain_is_the_order_of_work():
         (lambda: Temperature(-0.1), "temperature must be a number of at least 0, it was -0.1"),
         (lambda: Temperature(float("nan")), "temperature"),
         (lambda: Temperature(float("inf")), "temperature"),
-        (lambda: TopK(0), "top_k must be a whole number of at least 1, it was 0"),
-        (lambda: TopK(2.5), "top_k"),
-        (lambda: TopP(0.0), "top_p must be above 0 and at most 1, it was 0.0"),
+        (lambda: TopK(2.5), "top_k must be an integer, it was 2.5; 0 keeps all tokens"),
+        (lambda: TopP(-0.1), "top_p must be 0 to 1, it was -0.1"),
         (lambda: TopP(1.1), "top_p"),
         (lambda: TopP(float("nan")), "top_p"),
-        (lambda: MinP(-0.1), "min_p must be at least 0 and at most 1, it was -0.1"),
+        (lambda: MinP(-0.1), "min_p must be 0 to 1, it was -0.1"),
         (lambda: MinP(1.5), "min_p"),
-        (lambda: Typical(0.0), "typical must be above 0 and at most 1, it was 0.0"),
+        (lambda: Typical(-1), "typical must be 0 to 1, it was -1"),
         (lambda: Typical("0.5"), "typical"),
         (lambda: Temperature(True), "temperature"),
-        (lambda: LogitBias({-1: 1.0}), "tokens are whole numbers of at least 0, and one was -1"),
-        (lambda: LogitBias({1.5: 1.0}), "whole numbers"),
+        (lambda: LogitBias({-1: 1.0}), "tokens are integers of at least 0, and one was -1"),
+        (lambda: LogitBias({1.5: 1.0}), "integers"),
         (lambda: LogitBias({1: math.inf}), "bias of token 1 must be a number or -inf, it was inf"),
         (lambda: LogitBias({1: math.nan}), "bias of token 1"),
         (lambda: LogitBias({9: 1.0})(np.log(P)), "there is no token 9; the last one is 4"),
-        (lambda: LogitBias(dict.fromkeys(range(5), -math.inf))(np.log(P)), "leaves no token"),
-        (lambda: Chain((TopK(1), LogitBias({1: -math.inf})))(np.log(P)), "stages that forbid tokens first"),
+        (lambda: after(LogitBias(dict.fromkeys(range(5), -math.inf)), P), "leaves no token"),
+        (lambda: after(SamplerChain((TopK(1), LogitBias({1: -math.inf}))), P), "stages that forbid tokens first"),
+        (lambda: sampling_distribution(lambda x, text: x * np.nan, P), "returned NaN or infinity"),
+        (lambda: sampling_distribution(lambda x, text: x + np.inf, P), "returned NaN or infinity"),
+        (lambda: sampling_distribution(lambda x, text: x[:2], P), r"of the shape it gets, \(5,\); this one returned"),
     ],
 )
 def test_a_stage_that_cannot_be_is_an_error_where_it_is_made(make, message):
@@ -154,19 +171,19 @@ top_ks, top_ps, min_ps, typicals = (
 monotone = st.one_of(temperatures, st.just(Temperature(0.0)), top_ks, top_ps, min_ps)  # they keep the order of tokens
 biases = st.dictionaries(st.just(0), st.floats(-5, 5)).map(LogitBias)
 stages = st.one_of(monotone, typicals, biases)
-chains = st.lists(stages, max_size=5).map(lambda members: Chain(tuple(members)))
+chains = st.lists(stages, max_size=5).map(lambda members: SamplerChain(tuple(members)))
 
 
 @given(distributions, chains)
 def test_probabilities_sum_to_one_after_any_chain(log_p, chain):
-    p = np.exp(chain(log_p))
+    p = np.exp(sampling_distribution(chain, log_p))
     assert p.shape == log_p.shape
     assert abs(p.sum() - 1.0) < 1e-12
 
 
 @given(distributions, st.lists(monotone, max_size=5))
 def test_no_stage_turns_an_order_around_and_the_best_token_stays(log_p, members):
-    before, after = log_p, Chain(tuple(members))(log_p)
+    before, after = log_p, SamplerChain(tuple(members))(log_p)
     assert after[before.argmax()] == after.max()
     order = np.lexsort((-np.arange(len(before)), before))  # among equals the lowest id is last, as the best of them
     assert (np.diff(np.exp(after)[order]) >= -1e-12).all()
@@ -239,7 +256,7 @@ def test_what_stays_keeps_its_proportions(log_p, stage):
 def test_rows_of_a_batch_do_not_touch_each_other(rows, chain):
     log_p = log_softmax(np.array(rows))
     together = np.exp(chain(log_p))
-    assert together == pytest.approx(np.array([np.exp(chain(row)) for row in log_p]), abs=1e-12)
+    assert together == pytest.approx(np.array([np.exp(chain(row)) for row in log_p]), rel=1e-12)
 
 
 @given(distributions, chains)
@@ -249,7 +266,7 @@ def test_a_stage_leaves_its_input_alone(log_p, chain):
     assert (log_p == before).all()
 
 
-# --- the dice ---------------------------------------------------------------------------------------------------
+# --- sampling ---------------------------------------------------------------------------------------------------
 
 
 class Loaded:
@@ -268,7 +285,7 @@ def test_frequencies_are_the_probabilities():
     n = 40_000
     with np.errstate(divide="ignore"):
         log_p = np.log(p)
-    drawn = draw(np.tile(log_p, (n, 1)), np.random.default_rng(5))
+    drawn = sample(np.tile(log_p, (n, 1)), np.random.default_rng(5))
     counts = np.bincount(drawn, minlength=len(p))
     assert counts[4] == 0
     possible = p > 0
@@ -280,7 +297,7 @@ def test_the_test_above_notices_other_dice():
     """Counts of a slightly wrong distribution exceed the bound by far."""
     p, n = np.full(8, 1 / 8), 40_000
     wrong = np.array([0.135, 0.115, *[1 / 8] * 6])
-    counts = np.bincount(draw(np.tile(np.log(wrong), (n, 1)), np.random.default_rng(5)), minlength=8)
+    counts = np.bincount(sample(np.tile(np.log(wrong), (n, 1)), np.random.default_rng(5)), minlength=8)
     assert ((counts - n * p) ** 2 / (n * p)).sum() > 40
 
 
@@ -290,27 +307,27 @@ def test_a_token_of_probability_zero_is_never_drawn(number, log_p, data):
     out = data.draw(st.lists(st.booleans(), min_size=len(log_p), max_size=len(log_p)))
     out[data.draw(st.integers(0, len(log_p) - 1))] = False
     log_p = log_softmax(np.where(out, -np.inf, log_p))
-    assert np.exp(log_p[draw(log_p, Loaded(number))]) > 0
+    assert np.exp(log_p[sample(log_p, Loaded(number))]) > 0
 
 
 @given(distributions, st.integers(0, 2**32))
 def test_removed_tokens_make_no_difference_to_what_is_drawn(log_p, seed):
     padded = np.full(5 * len(log_p), -np.inf)
     padded[2::5] = log_p
-    drawn = draw(padded, np.random.default_rng(seed))
-    assert drawn == 5 * draw(log_p, np.random.default_rng(seed)) + 2
-    assert drawn == draw(padded[None], np.random.default_rng(seed))[0]
+    drawn = sample(padded, np.random.default_rng(seed))
+    assert drawn == 5 * sample(log_p, np.random.default_rng(seed)) + 2
+    assert drawn == sample(padded[None], np.random.default_rng(seed))[0]
 
 
 def test_each_token_has_its_interval():
     log_p = np.log([0.25, 0.5, 0.25])
-    drawn = [int(draw(log_p, Loaded(number))) for number in (0.0, 0.2, 0.3, 0.7, 0.8, 0.999)]
+    drawn = [int(sample(log_p, Loaded(number))) for number in (0.0, 0.2, 0.3, 0.7, 0.8, 0.999)]
     assert drawn == [0, 0, 1, 1, 2, 2]
 
 
 def test_one_number_is_taken_for_each_row():
     rows = np.log([[0.5, 0.5], [0.1, 0.9], [0.7, 0.3]])
-    together = draw(rows, np.random.default_rng(3))
+    together = sample(rows, np.random.default_rng(3))
     rng = np.random.default_rng(3)
-    assert together.tolist() == [int(draw(row, rng)) for row in rows]
-    assert draw(rows[0], rng).shape == ()
+    assert together.tolist() == [int(sample(row, rng)) for row in rows]
+    assert sample(rows[0], rng).shape == ()

@@ -1,13 +1,12 @@
-"""The stages by name: chains from the command line, from keyword arguments, and written out again.
+"""Logits processors by name: sampler chains in text form.
 
-    usual_chain(0.8, top_p=0.95)                     the usual order
-    parse_chain("min_p=0.1, temperature=1.5")        any order
-    chain_text(chain)                                the way back
+    parse_sampler_chain("min_p=0.1, temperature=1.5")     text -> chain, in any order
+    format_sampler_chain(chain)                           chain -> text
 
 The order matters. Temperature before min-p flattens the distribution first, and min-p then lets more tokens through;
-after it, temperature shuffles only those that the model itself found probable.
+after it, temperature changes only those that the model itself found probable.
 
-Comes before: `samplers`, `penalties`. Comes after: `generate`, `language_model` and the command line.
+Builds on: `logits_processors`, `penalties`. Used by: `sampling_config`, `pictures.stages`.
 """
 
 from __future__ import annotations
@@ -19,11 +18,20 @@ from dataclasses import fields
 from typing import Any
 
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.generation.logits_processors import (
+    LogitBias,
+    LogitsProcessor,
+    MinP,
+    SamplerChain,
+    Temperature,
+    TopK,
+    TopP,
+    Typical,
+)
 from tinygrad_llm.generation.penalties import FrequencyPenalty, NoRepeatNgrams, PresencePenalty, RepetitionPenalty
-from tinygrad_llm.generation.samplers import Chain, LogitBias, MinP, Stage, Temperature, TopK, TopP, Typical
 from tinygrad_llm.text.tokenizer import Tokenizer
 
-STAGES: dict[str, Any] = {  # dataclasses, in the usual order
+PROCESSORS: dict[str, Any] = {  # dataclasses, in the usual order
     "logit_bias": LogitBias,
     "repetition_penalty": RepetitionPenalty,
     "frequency_penalty": FrequencyPenalty,
@@ -37,39 +45,15 @@ STAGES: dict[str, Any] = {  # dataclasses, in the usual order
 }
 
 
-def usual_chain(
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    min_p: float | None = None,
-    *,
-    tokenizer: Tokenizer | None = None,
-    **others: Any,
-) -> Chain:
-    """The stages of `STAGES` that are given, in the order in which they stand there; None leaves a stage out.
-
-    tokenizer: for a logit bias that names tokens by their text.
-
-    First what forbids tokens or makes them less probable, then temperature, then what keeps the most probable of what
-    has come out: top-p and min-p look at the distribution that is drawn from.
-
-    >>> usual_chain(0.7, top_k=40, no_repeat_ngrams=3)
-    Chain(stages=(NoRepeatNgrams(n=3), Temperature(temperature=0.7), TopK(k=40)))
-    """
-    values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p} | others
-    stages = {name: make_stage(name, value, tokenizer) for name, value in values.items() if value is not None}
-    return Chain(tuple(stages[name] for name in STAGES if name in stages))
-
-
-def parse_chain(text: str, tokenizer: Tokenizer | None = None) -> Chain:
+def parse_sampler_chain(text: str, tokenizer: Tokenizer | None = None) -> SamplerChain:
     """The chain that is written as the keyword arguments of a call in Python, in the order of work.
 
-    Names are those of `STAGES`; one may be there several times. A stage with several numbers takes them in brackets:
+    Names are those of `PROCESSORS`, and may be repeated. A stage with several numbers takes them in brackets:
     "repetition_penalty=(1.1, 64)" looks at the last 64 tokens. "logit_bias={' the': -2, 198: -inf}" takes tokens by
     their text, if there is a tokenizer to ask, or by their ids.
 
-    >>> parse_chain("min_p=0.1, temperature=1.5")
-    Chain(stages=(MinP(p=0.1), Temperature(temperature=1.5)))
+    >>> parse_sampler_chain("min_p=0.1, temperature=1.5")
+    SamplerChain(processors=(MinP(p=0.1), Temperature(temperature=1.5)))
 
     Raises InputError when it cannot be read, for unknown names and for numbers that a stage does not take.
     """
@@ -81,9 +65,9 @@ def parse_chain(text: str, tokenizer: Tokenizer | None = None) -> Chain:
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         raise InputError(
             f"sampler must be written like 'min_p=0.1, temperature=1.5', it was {text!r}. The stages are: "
-            f"{', '.join(STAGES)}."
+            f"{', '.join(PROCESSORS)}."
         ) from error
-    return Chain(tuple(make_stage(name, value, tokenizer) for name, value in settings))
+    return SamplerChain(tuple(make_processor(name, value, tokenizer) for name, value in settings))
 
 
 def literal(node: ast.expr) -> Any:
@@ -96,17 +80,17 @@ def literal(node: ast.expr) -> Any:
     return ast.literal_eval(Infinity().visit(node))
 
 
-def make_stage(name: str, value: Any, tokenizer: Tokenizer | None = None) -> Stage:
+def make_processor(name: str, value: Any, tokenizer: Tokenizer | None = None) -> LogitsProcessor:
     """The stage of this name. value: its number, or a tuple of all its numbers; of a logit bias a dict, or its text."""
-    if name not in STAGES:
-        raise InputError(f"sampler: there is no stage {name!r}. There are: {', '.join(STAGES)}.")
+    if name not in PROCESSORS:
+        raise InputError(f"sampler: there is no stage {name!r}. There are: {', '.join(PROCESSORS)}.")
     if name == "logit_bias":
         return LogitBias(token_ids(value, tokenizer))
     numbers = value if isinstance(value, tuple) else (value,)
-    most = len(fields(STAGES[name]))
+    most = len(fields(PROCESSORS[name]))
     if not 1 <= len(numbers) <= most:
         raise InputError(f"{name} takes {most} number{'s' * (most > 1)}, and was given {value!r}.")
-    return STAGES[name](*numbers)
+    return PROCESSORS[name](*numbers)
 
 
 def token_ids(bias: Any, tokenizer: Tokenizer | None) -> dict[int, float]:
@@ -130,17 +114,17 @@ def token_ids(bias: Any, tokenizer: Tokenizer | None) -> dict[int, float]:
     return result
 
 
-def chain_text(stage: Stage) -> str:
-    """A chain, or one stage of it, as `parse_chain` reads it; stages of your own appear under their own name.
+def format_sampler_chain(stage: LogitsProcessor) -> str:
+    """A chain, or one stage of it, as `parse_sampler_chain` reads it; stages of your own appear under their own name.
 
-    >>> chain_text(Chain((RepetitionPenalty(1.1, last=64), TopK(40))))
+    >>> format_sampler_chain(SamplerChain((RepetitionPenalty(1.1, last=64), TopK(40))))
     'repetition_penalty=(1.1, 64), top_k=40'
     """
-    if isinstance(stage, Chain):
-        return ", ".join(map(chain_text, stage.stages))
-    for name, kind in STAGES.items():
+    if isinstance(stage, SamplerChain):
+        return ", ".join(map(format_sampler_chain, stage.processors))
+    for name, kind in PROCESSORS.items():
         if type(stage) is kind:
-            values = [getattr(stage, field.name) for field in fields(STAGES[name])]
+            values = [getattr(stage, field.name) for field in fields(PROCESSORS[name])]
             numbers = tuple(value for value in values if value is not None)
             return f"{name}={numbers[0] if len(numbers) == 1 else numbers}"
     return getattr(stage, "__name__", None) or repr(stage)
