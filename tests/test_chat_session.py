@@ -236,7 +236,7 @@ def test_a_full_context_and_other_impossible_things():
     assert say(chat, "Hello") == say(session(model), "Hello")
     with pytest.raises(InputError, match=r"no chat template.*model\.generate"):
         tg.ChatSession(tg.LanguageModel(model.network, tokenizer))
-    for options, message in ({"seed": -1}, "seed must be"), ({"sampler": None, "top_k": 0}, "top_k must be"):
+    for options, message in ({"seed": -1}, "seed must be"), ({"sampler": None, "top_k": 1.5}, "top_k must be"):
         with pytest.raises(InputError, match=message):
             session(model, **options)
     with pytest.raises(InputError, match="seed must be"):

@@ -230,7 +230,7 @@ def export_hugging_face(model: Pretrained, folder: Path, force: bool = False) ->
             "eos_token": model.end_name,
         }
         if model.chat_template is not None:
-            settings["chat_template"] = model.chat_template.source
+            settings |= {"chat_template": model.chat_template.source, **model.chat_template.special_tokens}
         _write_json(stage / "tokenizer_config.json", settings)
         _write_json(stage / "generation_config.json", tokens | ends)
         _write_json(stage / "config.json", values | tokens)
