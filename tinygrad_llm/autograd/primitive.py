@@ -154,5 +154,18 @@ def recorded(
 
 
 def primitive(forward: Callable[..., Array]) -> Primitive:
-    """Decorator: this function of raw arrays is an op of the vocabulary; give it a rule with `@name.vjp`."""
+    """Decorator: this function of raw arrays is an op of the vocabulary; give it a rule with `@name.vjp`.
+
+    >>> @primitive
+    ... def softsign(x):
+    ...     return x / (1 + abs(x))
+    >>> @softsign.vjp
+    ... def softsign_vjp(g, out, x):
+    ...     return (g / (1 + abs(x)) ** 2,)
+    >>> x = Tensor([-3.0, 1.0], requires_grad=True)
+    >>> softsign(x).sum().backward()
+    >>> print(x.grad.numpy())
+    [0.0625 0.25  ]
+    >>> report = tg.gradcheck(softsign, [np.array([-3.0, 1.0])])  # raises GradientError if the rule were wrong
+    """
     return Primitive(forward)

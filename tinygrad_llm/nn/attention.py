@@ -36,6 +36,17 @@ class Attention(Module):
     `functional.attention`. softcap: of the scores, see `attention_variants`. qk_norm: makes the norms of queries and
     keys, for instance `nn.RMSNorm`. dropout: of the result. layer: the number under which a cache keeps keys and
     values. init, output_init: of the matrices. seed: see `Linear`.
+
+    A variant derives from it and takes its place in a block:
+
+    >>> class GatedAttention(Attention):
+    ...     def __init__(self, width, heads, **options):
+    ...         super().__init__(width, heads, **options)
+    ...         self.gate = Linear(width, width, bias=False)
+    ...     def forward(self, x, cache=None, rng=None):
+    ...         return F.sigmoid(self.gate(x)) * super().forward(x, cache, rng)  # (B, T, C)
+    >>> GatedAttention(8, 2, seed=0)(Tensor(np.zeros((1, 3, 8)))).shape
+    (1, 3, 8)
     """
 
     def __init__(

@@ -57,6 +57,27 @@ class Optimizer(ABC):
     params: a module, an iterable of tensors or of (name, tensor) pairs, or a list of groups: dicts with "params" and
     settings of their own, such as {"params": [w], "weight_decay": 0.0}. Parameters whose `requires_grad` is False are
     left out, and so are those without a gradient in a step. defaults: the settings of groups that do not name them.
+
+    An optimizer of one's own is the formula for one parameter p, with its gradient g, both arrays; p is changed. state:
+    arrays of p's shape, by the names in `state_names`, 0 at first. step: counts from 1. group: its settings.
+
+    >>> class Momentum(Optimizer):
+    ...     state_names = ("velocity",)
+    ...     def __init__(self, params, lr=0.1, momentum=0.9):
+    ...         super().__init__(params, {"lr": lr, "momentum": momentum})
+    ...     def update(self, p, g, state, step, group):
+    ...         state["velocity"] *= group["momentum"]
+    ...         state["velocity"] += g
+    ...         p -= group["lr"] * state["velocity"]
+    >>> w = Tensor([1.0], requires_grad=True)
+    >>> optimizer = Momentum([w])
+    >>> for _ in range(2):
+    ...     optimizer.zero_grad()
+    ...     (w * w).sum().backward()
+    ...     norm = optimizer.step()
+    >>> print(f"{w.item():.2f}")  # 1 - 0.2, then - (0.18 + 0.16)
+    0.46
+
     settings: what the groups may name; it becomes `param_groups`, a list of dicts that may be changed at any time.
     """
 
