@@ -43,11 +43,6 @@ class Fused:
         """The fast pair for arrays of this kind, None inside `plain()` or where there is none."""
         return self.pairs.get(array_module(array).__name__) if mode.fast else None
 
-    def on_arrays(self, like: Array) -> Callable[..., Array]:
-        """What a call on bare arrays of this kind runs at present, for loops that need not ask again each time."""
-        pair = self.fast_pair(like)
-        return self.definition if pair is None else pair.value
-
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         if len(inputs) > self.most_inputs or not self.input_names.isdisjoint(options):
             inputs, options = arrange(self.definition, self.name, inputs, options)
