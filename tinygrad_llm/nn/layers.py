@@ -8,7 +8,7 @@ Builds on: `module`, `functional`, `init`. Used by: `attention`, `mlp`, `transfo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import Any
 
 from tinygrad_llm.autograd import Tensor
@@ -51,13 +51,16 @@ def outputs_of(layers: Sequence[Any], x: Tensor) -> list[Tensor]:
     """
     weight = None
     if x.shape[-2] == 1 and mode.fast and not mode.recording and not mode.observers:
-        plain = all(type(layer) is Linear and layer.bias is None and not layer.forward_hooks for layer in layers)
-        weight = merged_weight(layers) if plain else None
+        weight, ends = merged_weight(layers) if all(map(is_bare, layers)) else (None, [])
     if weight is None:
         return [layer(x) for layer in layers]
-    y = F.linear(x, weight)  # (..., all O together)
-    ends = [0, *accumulate(len(layer.weight) for layer in layers)]
-    return [y[..., start:end] for start, end in pairwise(ends)]
+    y = F.linear(x, weight).data  # (..., all O together)
+    return [Tensor(y[..., start:end]) for start, end in pairwise(ends)]
+
+
+def is_bare(layer: Module) -> bool:
+    """Whether a layer is nothing but a product with its weight."""
+    return type(layer) is Linear and layer.bias is None and not layer.forward_hooks
 
 
 class Embedding(Module):

@@ -9,7 +9,8 @@ Used by: `layers.outputs_of`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from operator import is_not
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -19,18 +20,22 @@ from tinygrad_llm.autograd import Tensor
 from tinygrad_llm.backend import Array
 
 
-def merged_weight(layers: Sequence[Any]) -> Tensor | None:
-    """One matrix with the rows of all the layers' weights, in the same memory; None where there is none."""
+def merged_weight(layers: Sequence[Any]) -> tuple[Tensor | None, list[int]]:
+    """One matrix with the rows of all the weights, in the same memory, and where the rows of each begin and end.
+
+    The matrix is None where the weights are not neighbours.
+    """
     weights = [layer.weight.data for layer in layers]
     known = found.get(layers[0])
-    if known is None or any(a is not b for a, b in zip(known[0], weights, strict=True)):
+    if known is None or any(map(is_not, known[0], weights)):
         matrix = side_by_side(weights)
-        known = found[layers[0]] = (weights, None if matrix is None else Tensor(matrix))
-    return known[1]
+        ends = [0, *accumulate(map(len, weights))]
+        known = found[layers[0]] = (weights, None if matrix is None else Tensor(matrix), ends)
+    return known[1], known[2]
 
 
-# The merged weight of the layers that begin with this one, and the arrays that it was made of.
-found: WeakKeyDictionary[Any, tuple[list[Array], Tensor | None]] = WeakKeyDictionary()
+# The merged weight of the layers that begin with this one, the arrays that it was made of, and their ends.
+found: WeakKeyDictionary[Any, tuple[list[Array], Tensor | None, list[int]]] = WeakKeyDictionary()
 
 
 def side_by_side(matrices: Sequence[Array]) -> np.ndarray | None:

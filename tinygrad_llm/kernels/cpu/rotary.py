@@ -26,6 +26,18 @@ def apply_rotary_forward(x, cos, sin):
     return y, None
 
 
+def apply_rotary_value(x, cos, sin):
+    """Without a gradient to come. Few vectors, as in writing token by token, need no blocks."""
+    if x.nbytes >= SMALL_BYTES:
+        return apply_rotary_forward(x, cos, sin)[0]
+    half = x.shape[-1] // 2
+    cos, sin = cos[..., None, :], sin[..., None, :]
+    exchanged = np.concatenate([x[..., half:], x[..., :half]], axis=-1)
+    y = x * np.concatenate([cos, cos], axis=-1)
+    y += exchanged * np.concatenate([-sin, sin], axis=-1)
+    return y
+
+
 def halves_exchanged(x):
     """[b, a] for x = [a, b] along the last axis."""
     return x.reshape(*x.shape[:-1], 2, x.shape[-1] // 2)[..., ::-1, :].reshape(x.shape)
@@ -36,4 +48,4 @@ def apply_rotary_backward(g, saved, x, cos, sin):
     return apply_rotary_forward(g, cos, -sin)[0], None, None
 
 
-apply_rotary = FastPair(apply_rotary_forward, apply_rotary_backward, accepts=shapes.rotary)
+apply_rotary = FastPair(apply_rotary_forward, apply_rotary_backward, apply_rotary_value, accepts=shapes.rotary)
