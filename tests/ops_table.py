@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.autograd import ops
+from tinygrad_llm.autograd.ops import index, linalg
 from tinygrad_llm.nn import functional as F
 
 # --- what goes in ---------------------------------------------------------------------------------------------
@@ -38,6 +39,16 @@ def distinct(*shape):
 
 def integers(high, *shape):
     return lambda rng: rng.integers(0, high, shape)
+
+
+def inside(*shape):
+    """Values in (-0.9, 0.9)."""
+    return lambda rng: rng.uniform(-0.9, 0.9, shape)
+
+
+def between_whole(*shape):
+    """Values at least 0.1 from every multiple of 0.5."""
+    return lambda rng: rng.integers(-6, 6, shape) * 0.5 + rng.uniform(0.1, 0.4, shape)
 
 
 def booleans(*shape):
@@ -142,7 +153,7 @@ def set_at(x, values, index):
     return y
 
 
-def counts(x, index):
+def stays(x, index):
     y = np.full(x.shape, -1)
     written = np.arange(y[index].size).reshape(y[index].shape)
     y[index] = written
@@ -194,6 +205,15 @@ COLD = [[2, 0, 2], [1, 1, 1]]  # places that repeat
 MASK = np.array([[True, False, True], [False, True, True]])
 ANGLES = np.arange(6.0).reshape(3, 2)
 pair = (normal(3, 4), normal(3, 4))
+STACKED = (case(normal(3), normal(3)), case(normal(2, 3), normal(2, 3), normal(2, 3)))
+ROUNDED = (case(between_whole(3, 4), 0.5), case(2.5, nonzero(3)))
+POLAR = (case(nonzero(3), nonzero(3)), case(1.5, nonzero(3)), case(nonzero(3), -1.5))
+
+
+def joined(op):
+    """`op` of a list as a function of its elements."""
+    return lambda *xs: op(xs)
+
 
 TABLE = [
     # elementwise
@@ -221,18 +241,68 @@ TABLE = [
         case(2.0, normal(3)),
         broadcasts=positive,
     ),
+    row("reciprocal", np.reciprocal, case(nonzero(3, 4))),
     row("square", np.square, case(normal(3, 4))),
     row("abs", np.abs, case(nonzero(3, 4))),
     row("sign", np.sign, case(nonzero(3, 4))),
     row("exp", np.exp, case(normal(3, 4)), case(normal())),
     row("expm1", np.expm1, case(normal(3, 4)), case(exactly([1e-9, -1e-9]))),
     row("log", np.log, case(positive(3, 4))),
+    row("log2", np.log2, case(positive(3, 4))),
+    row("log10", np.log10, case(positive(3, 4))),
+    row("exp2", np.exp2, case(normal(3, 4))),
+    row("logaddexp", np.logaddexp, case(*pair), case(normal(3), 2.5), case(2.5, normal(3)), broadcasts=normal),
     row("log1p", np.log1p, case(positive(3, 4)), case(exactly([1e-9, -1e-9]))),
     row("sqrt", np.sqrt, case(positive(3, 4))),
     row("rsqrt", lambda x: 1 / np.sqrt(x), case(positive(3, 4))),
     row("sin", np.sin, case(normal(3, 4))),
     row("cos", np.cos, case(normal(3, 4))),
     row("tanh", np.tanh, case(normal(3, 4))),
+    row("tan", np.tan, case(inside(3, 4))),
+    row("arcsin", np.arcsin, case(inside(3, 4))),
+    row("arccos", np.arccos, case(inside(3, 4))),
+    row("arctan", np.arctan, case(normal(3, 4))),
+    row(
+        "arctan2",
+        np.arctan2,
+        case(nonzero(3), nonzero(3)),
+        case(1.5, nonzero(3)),
+        case(nonzero(3), -1.5),
+        broadcasts=nonzero,
+    ),
+    row(
+        "hypot",
+        np.hypot,
+        case(nonzero(3), nonzero(3)),
+        case(1.5, nonzero(3)),
+        case(nonzero(3), -1.5),
+        broadcasts=nonzero,
+    ),
+    row("sinh", np.sinh, case(normal(3, 4))),
+    row("cosh", np.cosh, case(normal(3, 4))),
+    row("arcsinh", np.arcsinh, case(normal(3, 4))),
+    row("arccosh", lambda x: np.arccosh(x), case(lambda rng: rng.uniform(1.2, 3.0, (3, 4)))),
+    row("arctanh", np.arctanh, case(inside(3, 4))),
+    row("floor", np.floor, case(between_whole(3, 4))),
+    row("ceil", np.ceil, case(between_whole(3, 4))),
+    row("trunc", np.trunc, case(between_whole(3, 4))),
+    row("round", np.round, case(between_whole(3, 4)), case(normal(3, 4), decimals=1)),
+    row("floor_divide", np.floor_divide, *ROUNDED, broadcasts=nonzero),
+    row(
+        "remainder",
+        np.remainder,
+        case(between_whole(3, 4), 0.5),
+        case(2.5, nonzero(3)),
+        case(normal(3), -0.7),
+        broadcasts=nonzero,
+    ),
+    row(
+        "nan_to_num",
+        np.nan_to_num,
+        case(normal(3, 4)),
+        case(exactly([1.5, np.nan, -2.0]), nan=0.5),
+        case(exactly([np.inf, -np.inf, 1.0]), posinf=2.5, neginf=-3.5),
+    ),
     row("erf", lambda x: np.array([math.erf(v) for v in x.flat], x.dtype).reshape(x.shape), case(normal(3, 4))),
     row("maximum", np.maximum, case(distinct(3, 4), 0.25), case(0.25, distinct(3)), broadcasts=normal),
     row("minimum", np.minimum, case(distinct(3, 4), 0.25), case(0.25, distinct(3)), broadcasts=normal),
@@ -260,18 +330,48 @@ TABLE = [
     ),
     *(
         row(name, getattr(np, name), case(integers(3, 9), integers(3, 9)), case(normal(3), 0.1), differentiable=False)
-        for name in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
+        for name in (
+            "equal",
+            "not_equal",
+            "less",
+            "less_equal",
+            "greater",
+            "greater_equal",
+            "logical_and",
+            "logical_or",
+        )
+    ),
+    *(
+        row(name, getattr(np, name), case(exactly([0.0, 1.5, -np.inf, np.nan, np.inf])), differentiable=False)
+        for name in ("isnan", "isinf", "isfinite", "logical_not")
+    ),
+    *(
+        row(
+            name,
+            getattr(np, name),
+            case(booleans(3, 4)),
+            case(exactly([[0.0, 1.0, 2.0], [0.0, 0.0, 0.0], [1.0, 2.0, 3.0]]), axis=1),
+            case(booleans(2, 3, 2), axis=(0, 2), keepdims=True),
+            differentiable=False,
+        )
+        for name in ("any", "all")
     ),
     # activations
     row("relu", lambda x: np.maximum(x, 0), case(nonzero(3, 4))),
     row("sigmoid", sigmoid, case(normal(3, 4))),
     row("softplus", lambda x: np.log(1 + np.exp(x)), case(normal(3, 4))),
     row("silu", lambda x: x * sigmoid(x), case(normal(3, 4))),
-    row("gelu", gelu, case(normal(3, 4)), case(normal(5))),
+    row("gelu_tanh", gelu, case(normal(3, 4)), case(normal(5))),
+    row(
+        "gelu",
+        lambda x: 0.5 * x * (1.0 + np.vectorize(math.erf)(x / math.sqrt(2.0))).astype(x.dtype),
+        case(normal(3, 4)),
+        case(normal(5)),
+    ),
     row("softmax", softmax, case(normal(3, 4)), case(normal(2, 3, 4), axis=1), case(normal(5), axis=0)),
     row("log_softmax", lambda x, axis=-1: np.log(softmax(x, axis)), case(normal(3, 4)), case(normal(3, 4), axis=0)),
     # shape
-    row("alias", lambda x: x, case(normal(3, 4))),
+    row("alias", lambda x: x, case(normal(3, 4)), op=ops.alias),
     row("astype", lambda x, dtype: x.astype(dtype), case(normal(3, 4), dtype=np.float64)),
     row(
         "reshape",
@@ -289,23 +389,30 @@ TABLE = [
     ),
     row("permute_dims", np.transpose, case(normal(2, 3, 4), axes=(1, 2, 0))),
     row("swapaxes", np.swapaxes, case(normal(2, 3, 4), axis1=0, axis2=-1)),
+    row(
+        "moveaxis",
+        np.moveaxis,
+        case(normal(2, 3, 4), 0, -1),
+        case(normal(2, 3, 4), (0, 1), (-1, 0)),
+        case(normal(2, 3, 4), source=[2], destination=[0]),
+    ),
+    row("ravel", np.ravel, case(normal(2, 3)), case(normal())),
+    *(
+        row(name, getattr(np, name), case(normal()), case(normal(3)), case(normal(2, 3)), case(normal(2, 1, 3, 2)))
+        for name in ("atleast_1d", "atleast_2d", "atleast_3d")
+    ),
     row("expand_dims", np.expand_dims, case(normal(3, 4), axis=1), case(normal(3, 4), axis=(0, -1))),
     row(
         "squeeze", np.squeeze, case(normal(1, 3, 1)), case(normal(1, 3, 1), axis=-1), case(normal(1, 1, 2), axis=(0, 1))
     ),
     row("broadcast_to", np.broadcast_to, case(normal(3, 1), shape=(2, 3, 4)), case(normal(), shape=(2,))),
     row(
-        "join",
-        lambda *xs, axis=0: np.concatenate(xs, axis),
-        case(normal(2, 3), normal(1, 3)),
-        case(normal(2, 3), normal(2, 1), axis=-1),
-    ),
-    row(
-        "concat",
+        "concatenate",
         lambda *xs, axis=0: np.concatenate(xs, axis),
         case(normal(2, 3), normal(0, 3), normal(1, 3)),
-        case(normal(2, 3), normal(2, 1), axis=1),
-        op=lambda *xs, **options: ops.concat(xs, **options),
+        case(normal(2, 3), normal(2, 1), axis=-1),
+        case(normal(2, 3), normal(2), axis=None),
+        op=lambda *xs, **options: ops.concatenate(xs, **options),
     ),
     row(
         "stack",
@@ -315,6 +422,9 @@ TABLE = [
         case(normal(), normal()),
         op=lambda *xs, **options: ops.stack(xs, **options),
     ),
+    row("vstack", joined(np.vstack), *STACKED, op=joined(ops.vstack)),
+    row("hstack", joined(np.hstack), *STACKED, op=joined(ops.hstack)),
+    row("append", np.append, case(normal(2, 3), normal(2)), case(normal(2, 3), normal(1, 3), axis=0)),
     row("split", np.split, case(normal(6, 2), 3), case(normal(2, 7), [2, 5], axis=-1), case(normal(4), [1, 1, 6])),
     # rearrange
     row(
@@ -323,6 +433,15 @@ TABLE = [
         case(normal(2, 3), pad_width=1),
         case(normal(2, 3), pad_width=((0, 1), (2, 0)), constant_values=-1.5),
         case(normal(2, 3), pad_width=(1, 2)),
+    ),
+    row(
+        "diff",
+        lambda x, n=1, axis=-1, **ends: np.diff(x, n, axis, **ends).astype(x.dtype),
+        case(normal(2, 5)),
+        case(normal(4, 3), n=2, axis=0),
+        case(normal(2, 3), n=0),
+        case(normal(2, 3), n=9),
+        case(normal(2, 3), prepend=0.5, append=np.array([[1.5], [2.5]])),
     ),
     row("flip", np.flip, case(normal(2, 3)), case(normal(2, 3), axis=1), case(normal(2, 3, 2), axis=(0, -1))),
     row(
@@ -385,6 +504,13 @@ TABLE = [
         op=ops.prod,
     ),
     row("cumsum", np.cumsum, case(normal(3, 4)), case(normal(3, 4), axis=0), case(normal(2, 3, 2), axis=-2)),
+    row(
+        "cumprod",
+        np.cumprod,
+        case(normal(3, 4)),
+        case(normal(5, 2), axis=0),
+        case(exactly([[2.0, 0.0, 3.0, -1.0, 0.5], [0.0, 1.0, 0.0, 2.0, 3.0]]), axis=-1),
+    ),
     # index
     row(
         "getitem",
@@ -446,10 +572,11 @@ TABLE = [
         case(normal(4, 3), normal(2, 1), index=(np.array([[0], [1]]), [2, 2])),
     ),
     row(
-        "counts",
-        counts,
+        "stays",
+        stays,
         case(normal(4), index=[2, 0, 2]),
         case(normal(4, 3), index=np.array([1, 1])),
+        op=index.stays,
         differentiable=False,
     ),
     row(
@@ -469,7 +596,49 @@ TABLE = [
     # sorting
     row("sort", np.sort, case(distinct(3, 4)), case(distinct(3, 4), axis=0), case(distinct(2, 3), axis=None)),
     row("topk", topk, case(distinct(3, 4), 2), case(distinct(3, 4), 3, axis=0), case(distinct(4), 0)),
+    row(
+        "argsort",
+        np.argsort,
+        case(distinct(3, 4)),
+        case(distinct(3, 4), axis=0),
+        case(distinct(3, 2), axis=None),
+        differentiable=False,
+    ),
+    *(
+        row(
+            name,
+            getattr(np, name),
+            case(distinct(3, 4)),
+            case(distinct(3, 4), axis=0, keepdims=True),
+            differentiable=False,
+        )
+        for name in ("argmax", "argmin")
+    ),
     # linalg
+    row("inner", np.inner, case(normal(3), normal(3)), case(normal(2, 3), normal(4, 2, 3)), case(normal(), normal(3))),
+    row(
+        "dot",
+        np.dot,
+        case(normal(3), normal(3)),
+        case(normal(2, 3), normal(3, 4)),
+        case(normal(2, 4, 3), normal(3)),
+        case(normal(4, 3), normal(2, 3, 2)),
+        case(normal(3), normal(2, 3, 2)),
+        case(normal(2, 3), normal()),
+    ),
+    row(
+        "kron", np.kron, case(normal(2), normal(3)), case(normal(2, 3), normal(3, 2)), case(normal(2, 1, 2), normal(3))
+    ),
+    row(
+        "diagonal",
+        np.diagonal,
+        case(normal(3, 4)),
+        case(normal(4, 3), offset=-1),
+        case(normal(2, 3, 4), 1, 2, 0),
+        case(normal(2, 3), 5),
+    ),
+    row("diag", np.diag, case(normal(3)), case(normal(2), k=-1), case(normal(3, 4), k=1)),
+    row("trace", np.trace, case(normal(3, 4)), case(normal(2, 3, 4), 1, 1, 2)),
     row(
         "matmul",
         np.matmul,
@@ -516,9 +685,10 @@ TABLE = [
         case(",i->i", normal(), normal(3)),
     ),
     row(
-        "contract",
+        "einsum_",
         lambda *xs, terms, result: np.einsum(",".join(terms) + "->" + result, *xs),
         case(normal(2, 3), normal(3), terms=("ij", "j"), result="i"),
+        op=linalg.einsum_,
     ),
     # the formulas of nn.functional
     row(
@@ -530,18 +700,18 @@ TABLE = [
         op=F.linear,
     ),
     row(
-        "silu_gate",
+        "swiglu",
         lambda gate, up: gate * sigmoid(gate) * up,
         case(normal(2, 3), normal(2, 3)),
         case(normal(2, 2, 3), normal(2, 2, 3)),
-        op=F.silu_gate,
+        op=F.swiglu,
     ),
     row(
-        "gelu_gate",
+        "geglu_tanh",
         lambda gate, up: gelu(gate) * up,
         case(normal(2, 3), normal(2, 3)),
         case(normal(2, 2, 3), normal(2, 2, 3)),
-        op=F.gelu_gate,
+        op=F.geglu_tanh,
     ),
     row(
         "layer_norm",
@@ -559,33 +729,35 @@ TABLE = [
         op=F.rms_norm,
     ),
     row(
-        "rotate",
+        "apply_rotary",
         rotate,
         case(normal(2, 3, 2, 4), cos=np.cos(ANGLES), sin=np.sin(ANGLES)),
-        op=lambda x, cos, sin: F.rotate(x, cos, sin),
+        op=lambda x, cos, sin: F.apply_rotary(x, cos, sin),
     ),
     row(
-        "attention",
+        "causal_attention",
         attention,
         case(normal(2, 3, 2, 4), normal(2, 3, 2, 4), normal(2, 3, 2, 4)),
         case(normal(1, 3, 4, 2), normal(1, 3, 2, 2), normal(1, 3, 2, 2)),
         case(normal(1, 2, 2, 2), normal(1, 5, 1, 2), normal(1, 5, 1, 2)),
         case(normal(1, 5, 2, 2), normal(1, 5, 2, 2), normal(1, 5, 2, 2), window=2),
         case(normal(1, 2, 2, 2), normal(1, 5, 2, 2), normal(1, 5, 2, 2), window=3, scale=0.3),
-        op=F.attention,
+        op=F.causal_attention,
     ),
     row(
         "token_losses",
         token_losses,
         case(normal(3, 4), exactly([1, 3, -1])),
+        case(normal(3, 4), exactly([1, -100, 3])),
         case(normal(2, 3, 5), integers(5, 2, 3)),
         op=F.token_losses,
     ),
     row(
-        "projected_loss",
+        "linear_cross_entropy",
         lambda x, weight, targets: token_losses(x @ weight.T, targets).sum(),
         case(normal(3, 2), normal(4, 2), exactly([1, 3, -1])),
-        op=F.projected_loss,
+        case(normal(3, 2), normal(4, 2), exactly([1, 3, -100])),
+        op=F.linear_cross_entropy,
     ),
     row(
         "cross_entropy",
@@ -601,26 +773,26 @@ TABLE = [
         op=lambda x, rate, seed: F.dropout(x, rate, np.random.default_rng(seed)),
     ),
     row(
-        "drop",
-        lambda x, draws, rate: np.where(draws >= rate * 65536, x / (1.0 - rate), 0.0).astype(x.dtype),
-        case(normal(2, 3), exactly([[0, 16383, 16384], [65535, 16385, 7]]), rate=0.25),
-        op=F.drop,
+        "dropped",
+        lambda x, draws, p: np.where(draws >= p * 65536, x / (1.0 - p), 0.0).astype(x.dtype),
+        case(normal(2, 3), exactly([[0, 16383, 16384], [65535, 16385, 7]]), p=0.25),
+        op=F.dropped,
     ),
 ]
 
 FAST = {
     "embedding",
-    "gelu",
+    "gelu_tanh",
     "softmax",
     "linear",
-    "silu_gate",
-    "gelu_gate",
+    "swiglu",
+    "geglu_tanh",
     "layer_norm",
     "rms_norm",
-    "rotate",
-    "attention",
+    "apply_rotary",
+    "causal_attention",
     "token_losses",
-    "projected_loss",
-    "drop",
+    "linear_cross_entropy",
+    "dropped",
 }
 CASES = {f"{r.name}-{i}": (r, c) for r in TABLE for i, c in enumerate(r.cases)}

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 
 METHODS = """argmax argmin argsort astype copy cumsum flatten max mean min reshape squeeze std sum swapaxes
-transpose var"""
-FUNCTIONS = """abs add arange argsort broadcast_to concatenate copysign cos cumsum einsum empty exp expand_dims expm1
-flatnonzero flip isfinite log log1p maximum minimum multiply ones ones_like pad roll sign sin sqrt subtract sum tanh
-tril triu where zeros zeros_like"""
+transpose var view"""
+FUNCTIONS = """abs add all any arange arccos arccosh arcsin arcsinh arctan arctan2 arctanh argmax argmin argsort
+broadcast_to ceil concatenate copysign cos cosh cumsum einsum empty exp exp2 expand_dims expm1
+flatnonzero flip floor floor_divide hypot isfinite isinf isnan log log10 log1p log2 logaddexp logical_and
+logical_not logical_or maximum minimum multiply nan_to_num ones ones_like pad reciprocal remainder roll
+round sign sin sinh sqrt subtract sum tan tanh tril triu trunc where zeros zeros_like"""
 
 
 class HostCopy(TypeError):

@@ -32,7 +32,7 @@ def make(tokenizer: Tokenizer, context: int = 32, seed: int = 0) -> tg.LanguageM
         vocab_size=tokenizer.vocab_size, context=context, layers=2, heads=2, width=16, tied=False
     )
     network = tg.Transformer(config, seed=seed)
-    for parameter in network.parameters().values():
+    for parameter in network.parameters():
         parameter.data *= 5.0
     return tg.LanguageModel(network, tokenizer)
 
@@ -211,7 +211,7 @@ def test_perplexity_and_bits_per_byte():
 
 def test_a_model_that_knows_nothing_has_eight_bits_per_byte():
     nothing = make(Tokenizer.train("", 256))
-    for parameter in nothing.network.parameters().values():
+    for parameter in nothing.network.parameters():
         parameter.data[...] = 0.0
     assert nothing.bits_per_byte("any text — 漢字") == pytest.approx(8.0, rel=1e-6)
     assert nothing.perplexity("any text") == pytest.approx(256.0, rel=1e-6)
@@ -251,7 +251,7 @@ def test_what_cannot_be_is_an_error_at_once(call, message):
 
 def test_it_is_loaded_from_a_run_folder(tmp_path):
     run = RunFolder.create(tmp_path / "run", model.network.config, TrainingSettings(steps=1), words)
-    run.save_model(model.network.state())
+    run.save_model(model.network.state_dict())
     loaded = tg.load(tmp_path / "run")
     assert isinstance(loaded, tg.LanguageModel)
     assert loaded.generate("To be", seed=7) == model.generate("To be", seed=7)
@@ -419,7 +419,7 @@ def test_what_cannot_be_looked_for(call, message):
         (lambda: model.generate("x", seed=1.5), "seed must be an integer of at least 0, it was 1.5"),
         (lambda: model.generate("x", seed="1"), "seed must be an integer of at least 0, it was '1'"),
         (lambda: model.generate(3), "prompt must be a string, it was int"),
-        (lambda: model.generate(["x"]), "prompt must be a string, it was list. For several there is generate_batch"),
+        (lambda: model.generate(["x"]), "prompt must be a string, it was list. For several texts write generate_batch"),
         (lambda: model.next_token(None), "prompt must be a string, it was NoneType"),
         (lambda: model.generate_batch([3]), "prompt must be a string, it was int"),
         (lambda: model.generate_batch(3), "prompts must be a list of texts, it was int"),

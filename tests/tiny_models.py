@@ -4,7 +4,7 @@ import numpy as np
 
 import tinygrad_llm as tg
 from tinygrad_llm.hub.architectures import FAMILIES
-from tinygrad_llm.nn.positions import RotaryScaling
+from tinygrad_llm.nn.rotary import RotaryScaling
 
 CONFIGS = {name: family.example for name, family in FAMILIES.items()}
 CONFIGS["llama3"] = CONFIGS["llama"].with_(rotary_scaling=RotaryScaling("llama3", 8.0, original_context=16))
@@ -17,7 +17,7 @@ def tiny_network(name: str, vocab_size: int = 96, seed: int = 0) -> tg.Transform
     """A small random network of a family, in which every parameter matters."""
     network = tg.Transformer(CONFIGS[name].with_(vocab_size=vocab_size), seed=seed)
     rng = np.random.default_rng(seed)
-    for parameter in network.parameters().values():
+    for parameter in network.parameters():
         parameter.data += rng.standard_normal(parameter.shape, dtype=np.float32) * np.float32(0.2)
     return network
 
@@ -29,5 +29,5 @@ def logits(network: tg.Transformer, length: int = 30) -> np.ndarray:
 
 
 def same_bytes(one: tg.Transformer, other: tg.Transformer) -> bool:
-    a, b = one.state(), other.state()
+    a, b = one.state_dict(), other.state_dict()
     return list(a) == list(b) and all(a[name].tobytes() == b[name].tobytes() for name in a)

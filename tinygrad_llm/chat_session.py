@@ -87,6 +87,10 @@ class ChatSession:
         self._cache = GrowingCache(model.network.config)
         self._read: list[int] = []  # the ids that the cache remembers
 
+    def __repr__(self) -> str:
+        lines = [f"  {message['role']}: {message['content']}" for message in self.history]
+        return "\n".join([f"ChatSession with {self.model!r}", *lines])
+
     @property
     def seed(self) -> int:
         """Decides, together with the conversation, what is drawn. Raises InputError when it is set below 0."""

@@ -36,6 +36,7 @@ from tinygrad_llm.generation.speculative import Draft, DraftModel, PromptLookup,
 from tinygrad_llm.generation.text_stream import TextStream
 from tinygrad_llm.generation.tree import continuation_tree
 from tinygrad_llm.nn.transformer import Transformer
+from tinygrad_llm.other_names import SaysOtherNames
 from tinygrad_llm.pictures.distribution import Distribution
 from tinygrad_llm.text.tokenizer import Tokenizer
 
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from tinygrad_llm.text.chat import ChatTemplate
 
 
-class LanguageModel:
+class LanguageModel(SaysOtherNames):
     """A network and the tokenizer it was trained with.
 
     chat_template: how a conversation is written, for a model that was trained to hold one; else None.
@@ -119,7 +120,7 @@ class LanguageModel:
     def __repr__(self) -> str:
         config = self.network.config
         return (
-            f"LanguageModel({self.network.parameter_count():,} parameters, {config.layers} layers, "
+            f"LanguageModel({self.network.num_parameters():,} parameters, {config.layers} layers, "
             f"width {config.width}, {config.vocab_size:,} tokens, context {config.context})"
         )
 
@@ -407,13 +408,14 @@ class LanguageModel:
 
     # --- reading -------------------------------------------------------------------------------------------
 
-    def log_probabilities(self, text: str) -> np.ndarray:
+    def log_probabilities(self, text: str, allowed_special: str | Collection[str] = ()) -> np.ndarray:
         """log p of each token of `text` after those before it, in nats, (T,), in the order of `tokenizer.encode(text)`.
 
-        Their sum is the log-probability of the text. Longer texts than the context: see `scoring.score_tokens`.
+        Their sum is the log-probability of the text. allowed_special: the special tokens that it may contain, as for
+        `tokenizer.encode`. Longer texts than the context: see `scoring.score_tokens`.
         Raises InputError for an empty text.
         """
-        ids = self.tokenizer.encode_array(check_text("text", text))
+        ids = self.tokenizer.encode_array(check_text("text", text), allowed_special)
         if len(ids) == 0:
             raise InputError("text is empty, and has no probability. Give a text of at least one character.")
         return score_tokens(self.network, np.concatenate([self._start_ids(), ids]))

@@ -125,7 +125,7 @@ def fits(*xs):
 
 @given(st.lists(arrays(), min_size=1, max_size=3), st.integers(-4, 3))
 def test_joining(xs, axis):
-    agree("concat", lambda *xs: ops.concat(xs, axis), lambda *xs: np.concatenate(xs, axis), *xs)
+    agree("concatenate", lambda *xs: ops.concatenate(xs, axis), lambda *xs: np.concatenate(xs, axis), *xs)
     agree("stack", lambda *xs: ops.stack(xs, axis), lambda *xs: np.stack(xs, axis), *xs)
 
 
@@ -359,7 +359,7 @@ def test_integers_and_booleans_are_promoted_as_numpy_does(x, y):
         (lambda x: ops.einsum("...->", x), "einsum"),
         (lambda x: ops.split(x, 0), "split"),
         (lambda x: ops.stack([x, x[0]]), "stack"),
-        (lambda x: ops.concat([]), "concat"),
+        (lambda x: ops.concatenate([]), "concatenate"),
         (lambda x: ops.topk(x, 9), "topk"),
         (lambda x: x + "a", "add"),
     ],
@@ -368,5 +368,5 @@ def test_a_wrong_argument_is_named(call, words):
     with pytest.raises((ValueError, IndexError, TypeError)) as caught:
         call(Tensor(np.ones((2, 3)), requires_grad=True))
     assert words in str(caught.value)
-    if words != "concat":
+    if words != "concatenate":
         assert "[2, 3]" in str(caught.value)

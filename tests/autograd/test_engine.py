@@ -1,4 +1,4 @@
-"""The walk back: order, sums, freeing, hooks, total derivatives, and that long chains neither recurse nor leak."""
+"""The backward pass: order, sums, freeing, hooks, total derivatives, and that long chains neither recurse nor leak."""
 
 import gc
 import sys
@@ -8,9 +8,10 @@ import weakref
 import numpy as np
 import pytest
 
-from tinygrad_llm.autograd import Tensor, no_grad
-from tinygrad_llm.autograd.engine import on_the_way, topological_order
+from tinygrad_llm.autograd import Tensor, no_grad, primitive
+from tinygrad_llm.autograd.engine import topological_order
 from tinygrad_llm.autograd.functional import gradients
+from tinygrad_llm.autograd.subgraph import leading_to
 from tinygrad_llm.errors import InputError
 
 
@@ -54,11 +55,11 @@ def test_the_order_stops_where_it_is_told():
     assert [id(x) for x in topological_order([c], {id(b)})] == [id(b), id(c)]
 
 
-def test_on_the_way_finds_only_what_leads_to_the_ends():
+def test_only_what_leads_to_the_ends_is_passed():
     a, other = leaf(1.0), leaf(1.0)
     b, side = a * 2.0, other * 5.0
     c = b + side
-    assert on_the_way(topological_order([c]), {id(a)}) == {id(b), id(c)}
+    assert [id(x) for x in leading_to(topological_order([c]), {id(a)})] == [id(a), id(b), id(c)]
 
 
 def test_a_shared_gradient_is_not_written_into():
@@ -77,7 +78,7 @@ def test_gradients_add_up_over_backward_calls_and_own_their_memory():
     assert x.grad.data.flags.writeable and x.grad.data.base is None
 
 
-def test_a_seed_starts_the_walk():
+def test_the_backward_pass_starts_from_a_given_gradient():
     x = leaf(1.0, 2.0)
     (x * x).backward([1.0, 10.0])
     assert x.grad.data.tolist() == [2.0, 40.0]
@@ -90,12 +91,36 @@ def test_each_input_gets_its_own_precision_back():
     assert single.grad.data[0] == 3.0 and double.grad.data[0] == 2.0
 
 
-def test_retain_graph_allows_a_second_walk():
+def test_retain_graph_allows_a_second_pass():
     x = leaf(1.5)
     y = (x * x).sum()
     y.backward(retain_graph=True)
     y.backward()
     assert x.grad.data[0] == 6.0
+
+
+RULES = {
+    "a bare array": (lambda g, out, x, y: g * y, r"returned a ndarray; it must return a tuple.*there are 2"),
+    "too few": (lambda g, out, x, y: (g * y,), r"the op 'product' returned 1 gradients; it must.*there are 2"),
+    "not summed": (lambda g, out, x, y: (g * y, g * x), r"of shape \(3, 2\) for input 2, of shape \(2,\)"),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_that_returns_something_else_is_named(name):
+    @primitive
+    def product(x, y):
+        return x * y
+
+    rule, message = RULES[name]
+    product.vjp(rule)
+    x, y = Tensor(np.ones((3, 2)), requires_grad=True), leaf(1.0, 2.0)
+    with pytest.raises(InputError, match=message):
+        product(x, y).sum().backward()
+    assert y.grad is None
+    if name == "not summed":
+        product(x, 2.0).sum().backward()  # what nobody wants may have any shape
+        assert x.grad.data.tolist() == [[2.0, 2.0]] * 3
 
 
 # --- hooks ----------------------------------------------------------------------------------------------------
@@ -176,7 +201,7 @@ def test_ten_thousand_ops_do_not_recurse():
     assert x.grad.data[0] == pytest.approx(1.0001**LONG, rel=1e-9)
 
 
-def test_a_chain_is_freed_while_the_walk_goes_and_afterwards():
+def test_a_chain_is_freed_during_the_pass_and_afterwards():
     x = leaf(*range(1000))
     y = chain(x, 50)
     middle = weakref.ref(y.node.inputs[0].node.inputs[0])
@@ -203,21 +228,23 @@ def test_repeated_steps_do_not_grow():
         chain(x, 100).sum().backward()
         x.zero_grad()
 
-    step()
-    gc.collect()
+    for _ in range(5):
+        step()
     tracemalloc.start()
     try:
         step()
+        gc.collect()  # also empties the interpreter's lists of freed objects
         before = tracemalloc.get_traced_memory()[0]
         for _ in range(20):
             step()
+        gc.collect()
         grown = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
     assert grown < 20_000  # bytes; every step that leaked would hold 100 × 800
 
 
-def test_memory_of_a_long_chain_shrinks_during_the_walk():
+def test_memory_of_a_long_chain_shrinks_during_the_pass():
     """The peak of backward stays near what the forward pass holds: nodes are let go as the gradient passes."""
     x = leaf(*range(10_000))
     tracemalloc.start()

@@ -5,7 +5,9 @@ that no op brings an array to the host.
 """
 
 import doctest
+import inspect
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -13,8 +15,10 @@ from ops_table import CASES, TABLE
 from strict_array import strict, unwrap
 
 from tinygrad_llm.autograd import Tensor, ops, plain, raw
+from tinygrad_llm.autograd.modes import Observer, observing
 from tinygrad_llm.backend import to_numpy
 from tinygrad_llm.debugging.gradcheck import gradcheck
+from tinygrad_llm.nn import functional as F
 
 DIFFERENTIABLE = [name for name, (row, _) in CASES.items() if row.differentiable]
 FAST = [name for name, (row, _) in CASES.items() if row.has_fast_pair]
@@ -146,6 +150,55 @@ def test_fast_is_plain(name, dtype, to_array):
         assert_same(x, to_numpy(y), 1e-12 if dtype == np.float64 else 2e-6)
 
 
+@pytest.mark.parametrize("switch", [nullcontext, plain])
+@pytest.mark.parametrize("name", [name for name in CASES if not name.startswith(("astype", "one_hot"))])
+def test_half_precision_stays_half_precision(name, switch):
+    """The value, the gradient that every rule gives, and its sums; fast and plain."""
+    row, case = CASES[name]
+    inputs = [x.astype(np.float16) if is_float(x) else x for x in case.draw()]
+    options = {key: x.astype(np.float16) if is_float(x) else x for key, x in case.options.items()}
+    rules = GradientDtypes()
+    with switch(), observing(rules), np.errstate(all="ignore"):
+        results = as_list(on_tensors(row, inputs, options)[1])
+        found = gradients(row, inputs, options) if row.differentiable else []
+    wanted = as_list(row.reference(*case.draw(), **case.options))
+    assert [y.dtype for y in results] == [np.float16 if is_float(w) else w.dtype for w in wanted]
+    assert all(g is None or g.dtype == np.float16 for g in found)
+    assert rules.dtypes <= {np.dtype(np.float16)}
+
+
+class GradientDtypes(Observer):
+    """The dtypes of all gradients that rules give to inputs in floating point."""
+
+    def __init__(self):
+        self.dtypes = set()
+
+    def on_backward(self, node, out, g, gradients):
+        self.dtypes |= {
+            gx.dtype
+            for x, gx in zip(node.inputs, gradients, strict=True)
+            if gx is not None and isinstance(x, Tensor) and x.requires_grad
+        }
+
+
+@pytest.mark.parametrize("op", [ops.max, ops.min, ops.mean, ops.logsumexp])
+def test_the_gradients_of_70000_equal_half_precision_numbers_sum_to_1(op):
+    x = Tensor(np.ones(70_000, np.float16), requires_grad=True)
+    op(x).backward()
+    assert x.grad.dtype == np.float16
+    assert 0.99 < x.grad.numpy().sum(dtype=np.float64) < 1.01
+
+
+def test_half_precision_of_a_large_vocabulary_does_not_overflow():
+    logits = np.zeros((2, 70_000), np.float16)
+    for switch in (nullcontext, plain):
+        with switch():
+            losses = F.token_losses(Tensor(logits), np.array([0, 1]))
+            log_probabilities = ops.log_softmax(Tensor(logits))
+        np.testing.assert_allclose(losses.numpy(), math.log(70_000), rtol=1e-3)
+        np.testing.assert_allclose(log_probabilities.numpy(), -math.log(70_000), rtol=1e-3)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_memory_layout_does_not_matter(name, to_array):
     """Reversed, strided and Fortran-ordered inputs give the same values and gradients as their copies."""
@@ -211,24 +264,119 @@ def second(row, inputs, options):
 
 # --- the table is complete, the examples run ------------------------------------------------------------------------
 
-VOCABULARY = [name for name, op in vars(ops).items() if callable(op) and not name.startswith("_")]
-HELPERS = {"constant_max"}
+# Documented by a formula alone.
+EVIDENT = {"subtract", "divide", "exp", "sqrt", "tanh", "swapaxes", "expand_dims", "concat"}
+NOT_NUMPYS = {
+    *(
+        "erf",
+        "logsumexp",
+        "softmax",
+        "log_softmax",
+        "norm",
+        "rsqrt",
+        "relu",
+        "sigmoid",
+        "softplus",
+        "silu",
+        "gelu",
+        "gelu_tanh",
+    ),
+    *("one_hot", "embedding", "topk", "gather", "scatter_add", "masked_fill"),
+}
 
 
 def test_every_op_has_a_row():
-    assert set(VOCABULARY) - HELPERS - {row.name for row in TABLE} == set()
+    assert set(ops.__all__) - {"concat"} - {row.name for row in TABLE} == set()
+    assert ops.concat is ops.concatenate
 
 
-def test_the_vocabulary_is_there():
-    names = """abs exp expm1 log log1p sqrt rsqrt square sin cos tanh sigmoid softplus relu gelu silu erf maximum
-    minimum clip where power sum mean var std max min prod logsumexp softmax log_softmax cumsum norm sort topk
-    reshape transpose swapaxes permute_dims expand_dims squeeze broadcast_to concat stack split pad flip roll repeat
-    tile tril triu at take take_along_axis gather scatter_add one_hot masked_fill embedding matmul einsum outer
-    tensordot astype add subtract multiply divide negative"""
-    assert set(names.split()) <= set(VOCABULARY)
+def test_all_is_what_the_package_shows():
+    assert dir(ops) == ops.__all__
+    assert all(callable(getattr(ops, name)) for name in ops.__all__)
 
 
-@pytest.mark.parametrize("name", sorted(set(VOCABULARY) - HELPERS))
+def test_names_are_numpys_or_are_listed_with_their_origin():
+    assert {name for name in ops.__all__ if not hasattr(np, name)} == NOT_NUMPYS
+    assert all(f"`{name}`" in ops.__doc__ for name in NOT_NUMPYS)
+
+
+INPUTS = {"x", "y", "arrays", "xs", "subscripts"}  # their names differ in NumPy itself: a, x, x1, array, arr, m, v
+
+
+@pytest.mark.parametrize("name", sorted(set(ops.__all__) - NOT_NUMPYS))
+def test_parameters_have_numpys_names_order_and_defaults(name):
+    ours = list(inspect.signature(getattr(ops, name)).parameters.values())
+    theirs = inspect.signature(getattr(np, name)).parameters
+    count = next((i for i, parameter in enumerate(ours) if parameter.name not in INPUTS), len(ours))
+    first_option = [n for n in theirs if n not in UFUNC_OPTIONS][count:]
+    options = {parameter.name: parameter.default for parameter in ours[count:]}
+    options.pop("constant_values", None)  # of pad, among NumPy's **kwargs
+    assert [n for n in first_option if n in options] == list(options)
+    for option, default in options.items():
+        if theirs[option].default.__class__ in (int, float, str, bool):  # else None, or NumPy's mark for "not given"
+            assert default == theirs[option].default
+
+
+UFUNC_OPTIONS = {"where", "casting", "subok", "signature"}
+BY_POSITION = {
+    "sum": (0,),
+    "mean": (1,),
+    "max": (-1,),
+    "any": (0,),
+    "argmax": (1,),
+    "cumsum": (0,),
+    "reshape": ((4, 3),),
+    "transpose": ((1, 0),),
+    "swapaxes": (0, 1),
+    "moveaxis": (0, 1),
+    "expand_dims": (1,),
+    "broadcast_to": ((2, 3, 4),),
+    "roll": (1, 0),
+    "flip": (0,),
+    "pad": (1, "constant"),
+    "tril": (1,),
+    "clip": (-0.5, 0.5),
+    "round": (1,),
+    "take": ([0, 2], 1),
+    "repeat": (2, 0),
+    "tile": ((2, 1),),
+    "split": (2, 1),
+    "sort": (0,),
+    "diff": (1, 0),
+    "trace": (1,),
+    "diag": (1,),
+    "diagonal": (0, 1, 0),
+    "nan_to_num": (True, 0.0),
+    "prod": (0,),
+    "var": (0,),
+    "cumprod": (1,),
+}
+
+
+@pytest.mark.parametrize("name", BY_POSITION)
+def test_numpys_calls_by_position(name):
+    x = np.random.default_rng(0).standard_normal((3, 4))
+    wanted = getattr(np, name)(x, *BY_POSITION[name])
+    for y in (x, Tensor(x)):
+        for z, w in zip(as_list(getattr(ops, name)(y, *BY_POSITION[name])), as_list(wanted), strict=True):
+            assert_same(z, w)
+
+
+def test_numpys_calls_by_name():
+    x = np.random.default_rng(0).standard_normal((3, 4))
+    t = Tensor(x)
+    assert_same(ops.clip(t, a_min=0.0, a_max=1.0).data, np.clip(x, 0.0, 1.0))
+    assert_same(ops.clip(t, min=0.0, max=1.0).data, np.clip(x, 0.0, 1.0))
+    assert_same(ops.concatenate((t, t), axis=None).data, np.concatenate((x, x), axis=None))
+    assert_same(ops.moveaxis(t, source=0, destination=1).data, np.moveaxis(x, 0, 1))
+    assert_same(ops.take_along_axis(t, indices=np.argsort(x), axis=1).data, np.sort(x))
+    with pytest.raises(ValueError, match="twice"):
+        ops.clip(t, 0.0, min=0.0)
+    with pytest.raises(ValueError, match="mode must be 'constant', it was 'reflect'"):
+        ops.pad(t, 1, "reflect")
+
+
+@pytest.mark.parametrize("name", sorted(set(ops.__all__) - EVIDENT))
 def test_example_in_the_docstring(name):
     text = getattr(ops, name).__doc__
     assert ">>>" in text, f"{name} has no example"

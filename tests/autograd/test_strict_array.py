@@ -71,9 +71,9 @@ def test_a_whole_transformer_leaks_nothing(kind):
 
 def loss_and_gradients(config, ids, targets, move):
     model = tg.Transformer(config)
-    for parameter in model.parameters().values():
+    for parameter in model.parameters():
         parameter.data = move(parameter.data)
-    parameters = list(model.parameters().values())
+    parameters = list(model.parameters())
     with tg.plain():
         loss = model.loss(move(ids), move(targets), rng=np.random.default_rng(1))
         loss.backward(create_graph=True)

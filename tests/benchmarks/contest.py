@@ -89,7 +89,7 @@ class Contestant:
         return self.answer()
 
     def end(self) -> int | None:
-        """Send it home; how much memory it and its helpers held at most."""
+        """End the process; how much memory it and its children held at most."""
         assert self.process.pid is not None
         peak = peak_memory(self.process.pid)
         self.pipe.send("end")

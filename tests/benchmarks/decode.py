@@ -149,7 +149,7 @@ def model_sizes(path: str) -> dict[str, int]:
     import tinygrad_llm as tg
 
     network = tg.load(path).network
-    return {"vocab_size": network.config.vocab_size, "parameters": network.parameter_count()}
+    return {"vocab_size": network.config.vocab_size, "parameters": network.num_parameters()}
 
 
 def main(

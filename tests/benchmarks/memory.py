@@ -1,6 +1,6 @@
-"""The most memory that a process and its helpers hold at once, told by Linux; other systems do not tell.
+"""The most memory that a process and its children hold at once, told by Linux; other systems do not tell.
 
-Helpers share memory and libraries with their parent, so the sum of what each has resident would count that twice:
+Child processes share memory and libraries with their parent, so the sum of what each has resident would count it twice:
 
     Σ anonymous memory of each at its peak  +  Σ proportional share of shared memory  +  the libraries once
 

@@ -44,7 +44,7 @@ from surroundings import Surroundings
 
 OP_SECONDS = 0.03  # each op is repeated for about so long in a turn, and the median counts
 ONE_THREAD, ALL_CORES = "PyTorch, one thread", "PyTorch, all cores"
-ADAMW = {"rate": 1e-3, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "decay": 0.1, "step": 10}
+ADAMW: dict[str, Any] = {"lr": 1e-3, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.1}
 DROPPED = 0.1
 
 
@@ -109,29 +109,33 @@ def our_cases(a: SimpleNamespace) -> dict[str, Case]:
 
     from tinygrad_llm.autograd import Tensor
     from tinygrad_llm.nn import functional as F
-    from tinygrad_llm.training.optimizers import adamw_in_place, sum_of_squares
+    from tinygrad_llm.optim import AdamW
+    from tinygrad_llm.training.gradient_norm import sum_of_squares
 
     def learned(*values: np.ndarray) -> tuple[Tensor, ...]:
         return tuple(Tensor(value, requires_grad=True) for value in values)
 
+    (parameter,) = learned(a.parameters[0])
+    parameter.grad = Tensor(a.parameters[1])
+    optimizer = AdamW([parameter], **ADAMW)
     dropping = np.random.default_rng(0)
     return {
         "linear": Case(F.linear, learned(a.x, a.up, a.bias), 3),
-        "gelu": Case(F.gelu, learned(a.hidden), 1),
-        "silu_gate": Case(F.silu_gate, learned(a.gate, a.hidden), 2),
-        "gelu_gate": Case(F.gelu_gate, learned(a.gate, a.hidden), 2),
+        "gelu_tanh": Case(F.gelu_tanh, learned(a.hidden), 1),
+        "swiglu": Case(F.swiglu, learned(a.gate, a.hidden), 2),
+        "geglu_tanh": Case(F.geglu_tanh, learned(a.gate, a.hidden), 2),
         "softmax": Case(F.softmax, learned(a.scores), 1),
         "layer_norm": Case(F.layer_norm, learned(a.x, a.weight, a.shift), 3),
         "rms_norm": Case(F.rms_norm, learned(a.x, a.weight), 2),
-        "rotate": Case(F.rotate, (*learned(a.heads), a.cos, a.sin), 1),
+        "rotate": Case(F.apply_rotary, (*learned(a.heads), a.cos, a.sin), 1),
         "attention": Case(F.attention, learned(a.q, a.k, a.v), 3),
         "attention, grouped heads": Case(F.attention, learned(a.q, a.k_few, a.v_few), 3),
         "attention, window": Case(partial(F.attention, window=a.window), learned(a.q, a.k, a.v), 3),
         "token_losses": Case(F.token_losses, (*learned(a.logits), a.ids), 1),
-        "projected_loss": Case(F.projected_loss, (*learned(a.x, a.table), a.ids), 2),
+        "linear_cross_entropy": Case(F.linear_cross_entropy, (*learned(a.x, a.table), a.ids), 2),
         "embedding": Case(F.embedding, (*learned(a.table), a.ids), 1),
         "dropout": Case(lambda x: F.dropout(x, DROPPED, dropping), learned(a.x), 1),
-        "adamw_step": Case(partial(adamw_in_place, scale=1.0, **ADAMW), tuple(a.parameters)),
+        "adamw_step": Case(lambda: optimizer.apply([optimizer.pieces(0)], scale=1.0), ()),
         "sum_of_squares": Case(sum_of_squares, (a.parameters[1],)),
     }
 
@@ -179,12 +183,12 @@ def torch_cases(a: SimpleNamespace) -> dict[str, Case]:
     ids = torch.tensor(a.ids)
     parameter = torch.nn.Parameter(torch.tensor(a.parameters[0]))
     parameter.grad = torch.tensor(a.parameters[1])
-    optimizer = torch.optim.AdamW([parameter], lr=ADAMW["rate"], betas=(0.9, 0.99), weight_decay=0.1, fused=True)
+    optimizer = torch.optim.AdamW([parameter], **ADAMW, fused=True)
     return {
         "linear": Case(F.linear, learned(a.x, a.up, a.bias), 3),
-        "gelu": Case(partial(F.gelu, approximate="tanh"), learned(a.hidden), 1),
-        "silu_gate": Case(lambda gate, up: F.silu(gate) * up, learned(a.gate, a.hidden), 2),
-        "gelu_gate": Case(lambda gate, up: F.gelu(gate, approximate="tanh") * up, learned(a.gate, a.hidden), 2),
+        "gelu_tanh": Case(partial(F.gelu, approximate="tanh"), learned(a.hidden), 1),
+        "swiglu": Case(lambda gate, up: F.silu(gate) * up, learned(a.gate, a.hidden), 2),
+        "geglu_tanh": Case(lambda gate, up: F.gelu(gate, approximate="tanh") * up, learned(a.gate, a.hidden), 2),
         "softmax": Case(partial(F.softmax, dim=-1), learned(a.scores), 1),
         "layer_norm": Case(lambda x, w, b: F.layer_norm(x, w.shape, w, b), learned(a.x, a.weight, a.shift), 3),
         "rms_norm": Case(lambda x, w: F.rms_norm(x, w.shape, w), learned(a.x, a.weight), 2),
@@ -195,7 +199,7 @@ def torch_cases(a: SimpleNamespace) -> dict[str, Case]:
         "token_losses": Case(
             lambda logits: F.cross_entropy(logits.flatten(0, 1), ids.flatten(), reduction="none"), learned(a.logits), 1
         ),
-        "projected_loss": Case(
+        "linear_cross_entropy": Case(
             lambda x, w: F.cross_entropy(F.linear(x, w).flatten(0, 1), ids.flatten(), reduction="sum"),
             learned(a.x, a.table),
             2,

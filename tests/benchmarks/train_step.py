@@ -52,20 +52,20 @@ def ours(sizes: dict[str, Any]) -> Work:
     import numpy as np
 
     import tinygrad_llm as tg  # first: before NumPy
-    from tinygrad_llm.training.parallel import Crew, is_worth_a_crew
+    from tinygrad_llm.training.data_parallel import DataParallel, is_worth_it
     from tinygrad_llm.training.shapes import Shape
     from tinygrad_llm.training.trainer import train_step
 
     shape = Shape(**sizes)
     model = tg.Transformer(shape.config)
-    optimizer = tg.AdamW(model, rate=1e-4)
-    crew = Crew(model, optimizer.flat, shape.batch) if is_worth_a_crew(model, shape.batch) else None
+    optimizer = tg.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.99), weight_decay=0.1)
+    parallel = DataParallel(model, optimizer.flat, shape.batch) if is_worth_it(model, shape.batch) else None
     rng = np.random.default_rng(0)
     ids, targets = (rng.integers(0, shape.vocab_size, (shape.batch, shape.context)) for _ in range(2))
 
     def step() -> dict[str, float]:
         start = time.perf_counter()
-        train_step(model, optimizer, [(ids, targets)], rate=1e-4, clip=1.0, crew=crew)
+        train_step(model, optimizer, [(ids, targets)], clip=1.0, data_parallel=parallel)
         return {PART: time.perf_counter() - start}
 
     return step

@@ -138,8 +138,8 @@ def test_ctrl_c_ends_a_reply_and_not_the_conversation(model):
         if len(passes) == 4:
             raise KeyboardInterrupt
 
-    model.network.register_hook(interrupt)
-    model.network.blocks[0].register_hook(interrupt)
+    model.network.register_forward_hook(interrupt)
+    model.network.blocks[0].register_forward_hook(interrupt)
     interrupted, stopped, reply = run("Hello\nAnd?\n", *OPTIONS).stdout.splitlines()
     assert stopped == "(stopped)" and len(interrupted) == 3
     history = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": interrupted}]
@@ -157,7 +157,7 @@ from tinygrad_llm.cli.main import main
 
 model = make()
 tg.LanguageModel.load = lambda name: model
-model.network.blocks[0].register_hook(lambda *_: time.sleep(0.05))  # so that there is something to interrupt
+model.network.blocks[0].register_forward_hook(lambda *_: time.sleep(0.05))  # so that there is something to interrupt
 sys.argv = ["tinygrad-llm", "chat", "small", "--seed", "5", "--sampler", "logit_bias={{97: 60}}"]  # a, a, a, …
 main()
 """

@@ -15,7 +15,7 @@ def folder(tmp_path_factory):
     tokenizer = Tokenizer.train("to be or not to be", 258)
     config = tg.TransformerConfig.llama(vocab_size=258, context=24, layers=3, heads=2, width=16)
     path = tmp_path_factory.mktemp("runs") / "small"
-    RunFolder.create(path, config, TrainingSettings(steps=1), tokenizer).save_model(tg.Transformer(config).state())
+    RunFolder.create(path, config, TrainingSettings(steps=1), tokenizer).save_model(tg.Transformer(config).state_dict())
     return str(path)
 
 

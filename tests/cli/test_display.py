@@ -27,7 +27,7 @@ def test_readings_are_means_of_the_recent_past():
         now.take(step(number, loss=9.0 if number <= 10 else 2.0, seconds=1.0 if number <= 30 else 0.25))
     assert now.loss == 2.0  # the last fifty steps
     assert now.tokens_per_second == pytest.approx(1000 * 33 / 9.75, rel=0.1)  # the last ten seconds
-    assert (now.step, now.total_steps, now.rate) == (60, 100, 1e-3)
+    assert (now.step, now.total_steps, now.lr) == (60, 100, 1e-3)
 
 
 def test_time_left_is_at_the_pace_of_the_whole_run():

@@ -24,7 +24,7 @@ def folder(tmp_path_factory) -> str:
     network = tg.Transformer(config)
     network.embedding.weight.data *= 20.0
     path = tmp_path_factory.mktemp("runs") / "small"
-    RunFolder.create(path, config, TrainingSettings(steps=1), tokenizer).save_model(network.state())
+    RunFolder.create(path, config, TrainingSettings(steps=1), tokenizer).save_model(network.state_dict())
     return str(path)
 
 
@@ -62,6 +62,19 @@ def test_the_most_surprising_tokens_come_first_with_their_context(folder, tmp_pa
         if before.isascii() and before.isprintable():
             assert before[-8:].strip() in line
     assert run("score", folder, tmp_path / "text.txt", "--top", 0).stdout.count("\n") == 3
+
+
+def test_special_tokens_are_tokens_that_stand_for_no_bytes(folder, tmp_path):
+    (tmp_path / "two.txt").write_text("O, she.<|endoftext|>It is.")
+    model = tg.load(folder)
+    numbers = json.loads(run("score", folder, tmp_path / "two.txt", "--json").stdout)
+    assert numbers["bytes"] == len("O, she.It is.")
+    assert numbers["tokens"] == len(model.tokenizer.encode("O, she.")) + 1 + len(model.tokenizer.encode("It is."))
+    log_p = model.log_probabilities("O, she.<|endoftext|>It is.", allowed_special=["<|endoftext|>"])
+    assert numbers["nats_per_token"] == pytest.approx(-log_p.mean())
+    (tmp_path / "end.txt").write_text("<|endoftext|>")
+    with pytest.raises(InputError, match="nothing but special tokens"):
+        run("score", folder, tmp_path / "end.txt")
 
 
 def test_what_cannot_be_scored(folder, tmp_path):

@@ -25,6 +25,8 @@ from tinygrad_llm.cli.display import LineDisplay
 from tinygrad_llm.cli.main import app, main
 from tinygrad_llm.text.corpus import Document, read_texts
 from tinygrad_llm.text.tokenizer import Tokenizer
+from tinygrad_llm.training.evaluation import token_lengths
+from tinygrad_llm.training.history import History
 from tinygrad_llm.training.run_folder import RunFolder
 
 SENTENCES = (
@@ -154,30 +156,29 @@ def test_a_run_leaves_everything_that_was_promised(options):
 
 
 def test_options_reach_the_config_of_the_run(place):
-    options = "--model llama --kv-heads 1 --rate 0.002 --min-rate 0.0002 --warmup 0.2 --weight-decay 0.3 --clip 0.5 "
+    options = "--model llama --kv-heads 1 --lr 0.002 --min-lr 0.0002 --warmup 0.2 --weight-decay 0.3 --clip 0.5 "
     options += "--optimizer muon --schedule constant --dropout 0.25 --accumulate 2 --seed 7 --out here/it/is"
     train("sea.txt", *TINY, *options.split())
     values = json.loads(Path("here/it/is/config.json").read_text())
     expected = {"vocab_size": 280, "context": 16, "layers": 1, "heads": 2, "kv_heads": 1, "width": 16, "dropout": 0.25}
     assert values["model"] == tg.TransformerConfig.llama(**expected).to_dict()
-    expected = {"steps": 8, "minutes": None, "batch": 4, "accumulate": 2, "optimizer": "muon", "rate": 0.002}
-    expected |= {"min_rate": 0.0002, "warmup": 0.2, "weight_decay": 0.3, "clip": 0.5, "schedule": "constant", "seed": 7}
+    expected = {"steps": 8, "minutes": None, "batch": 4, "accumulate": 2, "optimizer": "muon", "lr": 0.002}
+    expected |= {"min_lr": 0.0002, "warmup": 0.2, "weight_decay": 0.3, "clip": 0.5, "schedule": "constant", "seed": 7}
     assert values["training"] == values["training"] | expected
     assert values["source"] == {"texts": [str(place / "sea.txt")]}
 
 
 def test_it_learns():
-    train("sea.txt", *TINY, "--steps", 150, "--rate", "1e-2", "--min-rate", "1e-3", "--eval-every", 50)
+    train("sea.txt", *TINY, "--steps", 150, "--lr", "1e-2", "--min-lr", "1e-3", "--eval-every", 50)
     losses = [line["loss"] for line in metrics("runs/sea") if line["event"] == "evaluation"]
     assert losses[0] == pytest.approx(np.log(280), abs=0.1)
     assert losses[-1] < 2.5 < losses[1] < losses[0]
 
 
 def test_minutes_are_a_budget_too():
-    began = time.monotonic()
     train("sea.txt", *SHORT)
-    assert time.monotonic() - began < 30
-    assert sum(line["event"] == "step" for line in metrics("runs/sea")) > 3
+    steps = [line for line in metrics("runs/sea") if line["event"] == "step"]
+    assert steps[-1]["step"] == steps[-1]["total_steps"] == len(steps)
 
 
 def test_folders_are_texts_and_name_the_run():
@@ -198,13 +199,46 @@ def test_each_text_ends_with_the_token_that_ends_a_text():
     tokenizer = Tokenizer.train(TEXT, 300)
     tokens = train_module.token_stream([Document("a", "one"), Document("b", "two")], tokenizer)
     assert tokenizer.decode(tokens) == "one<|endoftext|>two<|endoftext|>"
-    lengths = train_module.token_lengths(tokenizer)
+    lengths = token_lengths(tokenizer)
     assert lengths[tokens].sum() == len("onetwo") and lengths.shape == (300,)
     only_bytes = Tokenizer.train("", 256)
     assert (
         only_bytes.decode(train_module.token_stream([Document("a", "one"), Document("b", "two")], only_bytes))
         == "one\n\ntwo\n\n"
     )
+
+
+def test_special_tokens_in_a_text_are_tokens():
+    stories = "Once.<|endoftext|>Twice.<|endoftext|>Once.<|endoftext|>"
+    tokenizer = Tokenizer.train(stories, 262)
+    tokens = train_module.token_stream([Document("a", stories), Document("b", "Once.")], tokenizer)
+    assert tokenizer.decode(tokens) == stories + "Once.<|endoftext|>"
+    assert np.count_nonzero(tokens == tokenizer.end_of_text) == 4
+    assert not any(b"|" in token and len(token) > 1 for token in tokenizer.config.tokens)
+
+
+def test_a_model_that_learned_from_short_texts_stops_and_proposes_an_ordinary_prompt():
+    Path("words.txt").write_text("yes no<|endoftext|>" * 200)
+    said = train("words.txt", *TINY[2:], "--steps", 150, "--lr", "1e-2")
+    text = tg.load("runs/words").generate("yes", max_tokens=50, temperature=0)
+    assert text == " no" and text.ending == "stop token"
+    assert any(line.endswith("tinygrad-llm generate runs/words 'yes no'") for line in said.splitlines())
+
+
+def test_the_default_vocabulary_is_as_large_as_the_text_supports():
+    sizes = [*TINY[2:], "--out"]
+    said = train("sea.txt", *sizes, "runs/small")
+    learned = RunFolder("runs/small").load_tokenizer()
+    assert f"Vocabulary: {learned.vocab_size:,} tokens, the most that this text supports" in said
+    assert 280 < learned.vocab_size < 1024
+    assert RunFolder("runs/small").config.vocab_size == learned.vocab_size == tg.load("runs/small").tokenizer.vocab_size
+    train("sea.txt", *sizes, "runs/asked", "--vocab-size", learned.vocab_size)
+    assert weights("runs/asked") == weights("runs/small")
+
+
+def test_the_default_vocabulary_that_the_user_asks_for_is_refused_where_the_text_is_too_small(fails):
+    code, said = fails("sea.txt", *TINY, "--vocab-size", 1024)
+    assert code == 2 and "vocab_size=1024 is more than the text supports" in said
 
 
 def test_a_prompt_that_is_longer_than_the_context_is_left_out(monkeypatch):
@@ -225,14 +259,14 @@ def test_shakespeare_is_asked_for_famous_words_and_another_text_for_its_own(fini
     assert commands["Ask what comes next"] == f"tinygrad-llm next {finished} 'To be, or not to'"
 
 
-def test_help_is_quick_and_as_a_module_it_is_the_same_command():
-    began = time.monotonic()
+def test_help_loads_nothing_large_and_as_a_module_it_is_the_same_command():
     shown = process("--help")
     out, err = shown.communicate(timeout=30)
     assert shown.returncode == 0 and err == b"" and "How it learns" in out.decode()
-    assert time.monotonic() - began < 5  # half a second on a quiet machine; this only finds a catastrophe
     code = "import sys, tinygrad_llm.cli.main; print([m for m in ('matplotlib', 'cupy', 'torch') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout.strip() == b"[]"
+    environment = {**os.environ, "PYTHONPATH": str(Path(tg.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
+    assert done.stdout.strip() == b"[]"
 
 
 # --- a terminal -----------------------------------------------------------------------------------------------------
@@ -277,7 +311,7 @@ def test_a_resumed_run_that_was_finished_is_finished(sea):
 
 def test_a_resumed_run_knows_what_was_before(sea):
     shown = LineDisplay(Console(file=io.StringIO()))
-    for event in train_module.recorded_events(RunFolder(sea)):
+    for event in History.of_run(RunFolder(sea)).events:
         shown.readings.take(event)
     losses = [line["loss"] for line in metrics(sea) if line["event"] == "step"]
     assert shown.readings.losses == losses and shown.readings.step == 8 and shown.readings.evaluated.step == 8
@@ -307,7 +341,7 @@ def test_a_text_that_was_changed_is_refused(sea, fails):
 
 
 @pytest.mark.parametrize(
-    "option", [["--layers", 3], ["--seed", 0], ["--rate", 0.1], ["--overwrite"], ["--eval-every", 2]]
+    "option", [["--layers", 3], ["--seed", 0], ["--lr", 0.1], ["--overwrite"], ["--eval-every", 2]]
 )
 def test_nothing_but_the_budget_can_change_on_resume(sea, fails, option):
     code, message = fails("--out", "runs/sea", "--resume", *option)
@@ -339,7 +373,7 @@ def test_an_error_comes_before_the_old_run_is_deleted(sea, fails):
 
 def wait_for_steps(folder, count, running):
     path = Path(folder) / "metrics.jsonl"
-    until = time.monotonic() + 60
+    until = time.monotonic() + 600
     while not path.exists() or path.read_text().count('"step"') < count:
         assert running.poll() is None, running.communicate()
         assert time.monotonic() < until
@@ -361,7 +395,7 @@ def test_ctrl_c_saves_and_the_resumed_run_is_bit_equal():
     train("--out", "stopped", "--resume")
     train("sea.txt", *long, "--out", "whole")
     assert weights("stopped") == weights("whole")
-    keep = ("event", "step", "loss", "rate", "gradient_norm", "bits_per_byte", "train_loss")
+    keep = ("event", "step", "loss", "lr", "gradient_norm", "bits_per_byte", "train_loss")
     of = {name: [{k: line[k] for k in keep if k in line} for line in metrics(name)] for name in ("stopped", "whole")}
     assert of["stopped"] == of["whole"]
     assert Path("stopped/samples.txt").read_bytes() == Path("whole/samples.txt").read_bytes()
@@ -401,15 +435,12 @@ BAD_OPTIONS = [
     ("--steps 5 --minutes 5", "either steps or minutes"),
     ("--minutes 0", "minutes must be"),
     ("--minutes nan", "minutes must be"),
-    ("--rate -1", "rate must be"),
-    ("--min-rate 2", "min_rate must lie"),
+    ("--lr -1", "lr must be"),
+    ("--min-lr 2", "min_lr must lie"),
     ("--warmup 1.5", "warmup must be"),
     ("--dropout 1", "dropout must be"),
     ("--clip -1", "clip must be"),
     ("--seed -1", "seed must be"),
-    ("--model bert", "model must be one of gpt2, llama"),
-    ("--optimizer sgd", "optimizer must be one of"),
-    ("--schedule sine", "schedule must be one of"),
     ("--device tpu", "device must be one of cpu, cuda"),
     ("--pattern gpt5", "pattern='gpt5'"),
     ("--pattern (a", "is not a regular expression"),
@@ -433,7 +464,6 @@ def test_a_wrong_option_is_found_before_the_text_is_read(fails, monkeypatch):
     Path("full/mine.txt").write_text("mine")
     for options in (
         ["--heads", 3],
-        ["--model", "bert"],
         ["--out", "full"],
         ["--width", 1_000_000],
         ["--out", "sea.txt"],
@@ -441,10 +471,19 @@ def test_a_wrong_option_is_found_before_the_text_is_read(fails, monkeypatch):
         assert fails("sea.txt", *TINY, *options)[0] == 2
 
 
-@pytest.mark.parametrize("option", ["--layers=x", "--no-such-option", "--steps"])
+@pytest.mark.parametrize(
+    "option", ["--layers=x", "--no-such-option", "--steps", "--model=bert", "--optimizer=sgd", "--schedule=sine"]
+)
 def test_what_the_command_line_itself_refuses(option):
     result = CliRunner().invoke(app, ["train", "sea.txt", option])
     assert result.exit_code == 2 and "Traceback" not in result.output
+    assert option.split("=")[0] in result.output
+
+
+def test_a_smaller_learning_rate_takes_its_end_along():
+    train("sea.txt", *TINY, "--lr", "1e-4")
+    settings = RunFolder(Path("runs/sea")).settings
+    assert (settings.lr, settings.min_lr) == (1e-4, pytest.approx(5e-6))
 
 
 def test_folders_that_are_not_a_run(fails):

@@ -23,7 +23,7 @@ from tinygrad_llm.training.trainer import Trainer
 SENTENCES = ("The ferry leaves at seven. ", "Nobody is on the quay.\n", "Rain again; the captain counts his ropes.\n")
 TEXT = "".join(SENTENCES[i] for i in np.random.default_rng(0).integers(0, len(SENTENCES), 300))
 CONTEXT = 12
-OPTIONS = ["--lora", 2, "--steps", 6, "--batch", 3, "--context", CONTEXT, "--eval-every", 3, "--rate", 0.03]
+OPTIONS = ["--lora", 2, "--steps", 6, "--batch", 3, "--context", CONTEXT, "--eval-every", 3, "--lr", 0.03]
 FILES = {"config.json", "tokenizer.json", "model.safetensors", "adapters.safetensors", "metrics.jsonl", "samples.txt"}
 FILES |= {"loss.png", "checkpoints"}
 
@@ -41,7 +41,7 @@ def base():
     """A chat model in a folder of Hugging Face's kind, whose texts begin and end with a token of their own."""
     tokenizer = tg.Tokenizer.train(TEXT, 290)
     network = tg.Transformer(tg.TransformerConfig.llama(vocab_size=290, context=40, layers=2, heads=2, width=16))
-    for parameter in network.parameters().values():
+    for parameter in network.parameters():
         parameter.data *= 1.0 if parameter.ndim == 1 else 4.0  # it has something to say
     end = tokenizer.end_of_text
     model = tg.LanguageModel(network, tokenizer, ChatTemplate("{{ messages[0].content }}"), (end, 7), begin_token=end)
@@ -91,7 +91,7 @@ def test_a_tuned_run_goes_on_as_a_run_does(base):
 
 def test_an_adapted_model_is_exported_merged(base):
     model = tg.lora(tg.load(base), 2)
-    for parameter in model.network.parameters().values():
+    for parameter in model.network.parameters():
         parameter.data += 0.1 if parameter.requires_grad else 0.0
     model.export("exported")
     np.testing.assert_allclose(logits(tg.load("exported")), logits(model), rtol=1e-4, atol=1e-5)
@@ -162,7 +162,7 @@ def test_the_frozen_weights_are_those_of_the_base(base, monkeypatch):
     run("tune", base, "sea.txt", *OPTIONS)
     for _ in trainers[0].run():
         pass
-    before = tg.load(base).network.state()
+    before = tg.load(base).network.state_dict()
     after = base_state(trainers[0].model)
     assert before.keys() == after.keys()
     assert all(np.array_equal(before[name], after[name]) for name in before)

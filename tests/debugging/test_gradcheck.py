@@ -10,11 +10,11 @@ import pytest
 from ops_table import TABLE
 
 from tinygrad_llm.autograd import Primitive, Tensor, fused, ops, primitive, raw
-from tinygrad_llm.autograd.ops.index import places
-from tinygrad_llm.autograd.ops.shape import unbroadcast
+from tinygrad_llm.autograd.ops.basic import unbroadcast
 from tinygrad_llm.debugging.gradcheck import GradientError, Report, gradcheck
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.kernels.pair import FastPair
+from tinygrad_llm.kernels.segments import positions as positions_of
 
 X = np.array([[0.3, -1.2, 0.8], [1.5, 0.4, -0.6], [-0.9, 0.7, 1.1]])  # square, so that a transpose fits
 Y = np.array([[0.2, 1.4, -0.5], [-1.3, 0.9, 0.6], [0.8, -0.1, 1.7]])
@@ -426,10 +426,11 @@ def test_report_names_input_index_and_both_numbers():
 
 # --- every rule of the vocabulary, spoiled --------------------------------------------------------------------------
 
+CONSTANT = {"sign", "floor", "ceil", "trunc", "round", "floor_divide"}  # their gradient is 0, whatever its sign
 RULES = {
     row.name: row
     for row in TABLE
-    if isinstance(row.op, Primitive) and row.op.rule is not None and row.op is not ops.sign  # its gradient is None
+    if isinstance(row.op, Primitive) and row.op.rule is not None and row.name not in CONSTANT
 }
 
 
@@ -586,6 +587,55 @@ def test_nothing_to_check_is_an_error(fn, inputs, order, words):
         gradcheck(fn, inputs, order=order)
 
 
-def test_places_of_an_index_are_flat_positions():
-    positions, rest = places(([0, 2], slice(None)), (3, 2, 5), np)
+def test_positions_of_an_index_are_flat_positions():
+    positions, rest = positions_of(([0, 2], slice(None)), (3, 2, 5), np)
     assert positions.tolist() == [[0, 1], [4, 5]] and rest == (5,)
+
+
+# --- inputs of every size -------------------------------------------------------------------------------------------
+
+JUMPS = {*CONSTANT, "remainder"}  # they jump once per unit: inputs far from 1 have no neighbourhood without a jump
+SCALED = {row.name: row for row in TABLE if row.differentiable and row.name not in JUMPS}
+
+
+def scaled(case, scale):
+    return [x * scale if getattr(x, "dtype", np.dtype(bool)).kind == "f" else x for x in case.draw()]
+
+
+@pytest.mark.parametrize("exponent", [-8, -5, -2, 2, 5, 8])
+@pytest.mark.parametrize("name", SCALED)
+def test_right_rules_are_right_for_inputs_of_every_size(name, exponent):
+    row = SCALED[name]
+    for case in row.cases[:2]:
+        inputs = scaled(case, 10.0**exponent)
+        with np.errstate(all="ignore"):
+            values = row.reference(*inputs, **case.options)
+        if all(np.isfinite(y).all() for y in (values if isinstance(values, list | tuple) else [values])):
+            gradcheck(lambda *inputs, case=case: row.op(*inputs, **case.options), inputs)
+
+
+@pytest.mark.parametrize("exponent", [-8, -6, -4, -2, 0, 2, 4, 6, 8])
+def test_wrong_rules_are_wrong_for_inputs_of_every_size(exponent):
+    x = V * 10.0**exponent
+    squared = primitive(lambda x: x * x)
+    squared.vjp(lambda g, out, x: (g * (2.001 * x),))
+    (finding,) = findings_of(squared, [x])
+    assert (finding.order, finding.diagnosis) == (1, "wrong rule: constant factor")
+    squared = primitive(lambda x: x * x)
+    squared.vjp(lambda g, out, x: (g * (2.0 * raw(x)),))
+    (finding,) = findings_of(squared, [x])
+    assert (finding.order, finding.diagnosis) == (2, "wrong second derivative: left the graph")
+
+
+@pytest.mark.parametrize("size", [1e-8, 1.0, 1e6, 1e8])
+def test_squares_of_large_and_small_numbers_are_right(size):
+    report = gradcheck(lambda x: (x * x).sum(), [np.full(3, size)])
+    assert report.largest_difference < 1e-7
+
+
+@pytest.mark.parametrize("gap", [1.4e-4, 1e-6, 1e-8])
+@pytest.mark.parametrize("op", [ops.sort, ops.max, ops.relu, lambda x: ops.cumsum(ops.sort(x * x)) ** 2])
+def test_a_kink_nearby_is_not_taken_for_a_mistake(op, gap):
+    x = np.array([0.3, 1.7, -0.8, 1.7 + gap, gap, -1.1, 0.9])
+    gradcheck(op, [x])
+    gradcheck(op, [-x])

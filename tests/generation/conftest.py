@@ -7,8 +7,8 @@ from tinygrad_llm import Transformer, TransformerConfig
 
 SIZES = {"vocab_size": 50, "layers": 3, "heads": 4, "width": 32}
 GEMMA3 = {  # two layers with a window, and one without
-    "mlp": "geglu",
-    "head_width": 16,
+    "activation": "gelu_tanh",
+    "head_dim": 16,
     "qk_norm": True,
     "post_norms": True,
     "norm_weight_plus_one": True,
@@ -27,7 +27,7 @@ CONFIGS = {
 def make(kind: str, context: int = 16, dtype: type = np.float64, seed: int = 0) -> Transformer:
     model = Transformer(CONFIGS[kind](context), seed=seed)
     rng = np.random.default_rng(seed)
-    for parameter in model.parameters().values():
+    for parameter in model.parameters():
         noise = rng.standard_normal(parameter.shape)
         parameter.data = 6.0 * parameter.data + 0.05 * noise if parameter.ndim > 1 else parameter.data + 0.1 * noise
         parameter.data = parameter.data.astype(dtype)

@@ -80,7 +80,7 @@ def test_of_a_text_that_is_being_drawn(model):
 
 
 def test_equals_have_the_same_rank(model):
-    for parameter in model.parameters().values():
+    for parameter in model.parameters():
         parameter.data[...] = 0.0
     choice = text_alternatives(model, [1, 7], 2)[0]
     assert choice.rank == 1 and [i for i, _ in choice.others] == [0, 1]

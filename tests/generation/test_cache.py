@@ -118,8 +118,8 @@ def test_a_pass_that_was_interrupted_halfway_has_changed_nothing(model):
     ids = text(9)
     cache = GrowingCache(model.config)
     logits(model, ids[:, :5], cache)
-    kv_heads, head_width = model.config.num_kv_heads, model.config.channels_per_head
-    rubbish = Tensor(np.full((1, 3, kv_heads, head_width), 9.0))
+    kv_heads, head_dim = model.config.kv_heads, model.config.head_dim
+    rubbish = Tensor(np.full((1, 3, kv_heads, head_dim), 9.0))
     for layer in range(model.config.layers - 1):
         cache.extend(layer, rubbish, rubbish)
     assert cache.length == 5
@@ -248,7 +248,7 @@ def test_errors_say_what_to_do(model):
     logits(model, text(16), cache)
     with pytest.raises(InputError, match="16"):
         logits(model, text(1), cache)
-    keys = Tensor(np.zeros((1, 1, model.config.num_kv_heads, model.config.channels_per_head)))
+    keys = Tensor(np.zeros((1, 1, model.config.kv_heads, model.config.head_dim)))
     with pytest.raises(InputError, match="context of 16"):
         cache.extend(0, keys, keys)
     with pytest.raises(InputError, match="length must be 0 to 16"):
@@ -273,7 +273,7 @@ def test_nothing_is_copied_to_the_host(make_model, kind):
     model, (ids, starts) = make_model(kind), padded([[3, 1, 4, 1, 5, 9, 2], [6, 5, 3]])
     found = []
     for move in (lambda x: x, strict):
-        for parameter in model.parameters().values():
+        for parameter in model.parameters():
             parameter.data = move(parameter.data)
         cache = GrowingCache(model.config, move(starts), undo=1)
         with plain(), no_grad():

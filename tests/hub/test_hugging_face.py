@@ -13,6 +13,7 @@ import tinygrad_llm as tg
 from tinygrad_llm.errors import InputError, MachineError
 from tinygrad_llm.hub import gguf_model, hugging_face
 from tinygrad_llm.text.chat import ChatTemplate
+from tinygrad_llm.text.token_alphabets import visible
 from tinygrad_llm.text.tokenizer import Tokenizer
 
 TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endfor %}"
@@ -123,6 +124,52 @@ def test_the_first_gpt2_files_have_shorter_names_and_masks(tiny_model, tmp_path)
     assert same_bytes(tg.load(folder).network, model.network)
 
 
+def test_gpt2_as_it_was_published_has_a_vocab_json_and_merges(tiny_model, tmp_path):
+    model = tiny_model("gpt2")
+    folder = tg.export(model, tmp_path / "a")
+    (folder / "tokenizer.json").unlink()
+    config = model.tokenizer.config
+    vocabulary = {visible(token): i for token, i in config.tokens.items()} | dict(config.special_tokens)
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    (folder / "merges.txt").write_text("".join(f"{visible(left)} {visible(right)}\n" for left, right in config.merges))
+    loaded = tg.load(folder)
+    assert loaded.tokenizer.encode("the cat") == model.tokenizer.encode("the cat")
+    assert loaded.tokenizer.end_of_text == model.tokenizer.end_of_text
+    values = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(values | {"model_type": "llama"}))  # whose pattern would be another
+    with pytest.raises(InputError, match="has no tokenizer.json"):
+        tg.load(folder)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama_bias", "gemma3"])
+def test_where_embedding_and_head_are_tied_the_arrays_of_the_file_decide(tiny_model, tmp_path, name):
+    """As in Transformers 5: a head of its own is used, in spite of tie_word_embeddings; a lone head is both."""
+    from safetensors.numpy import load_file, save_file
+
+    model = tiny_model(name)
+    folder = tg.export(model, tmp_path / "a")
+    arrays = load_file(folder / "model.safetensors")
+    embedding = next(array for array in hugging_face.EMBEDDINGS if array in arrays)
+
+    def loaded(**changes):
+        changed = {name: x for name, x in (arrays | changes).items() if x is not None}
+        save_file(changed, folder / "model.safetensors")
+        return tg.load(folder).network
+
+    assert same_bytes(loaded(**{"lm_head.weight": arrays[embedding]}), model.network)
+    assert same_bytes(loaded(**{"lm_head.weight": arrays[embedding], embedding: None}), model.network)
+    head = np.random.default_rng(0).standard_normal(arrays[embedding].shape, np.float32)
+    network = loaded(**{"lm_head.weight": head})
+    assert not network.config.tied
+    assert np.array_equal(network.embedding.weight.numpy(), arrays[embedding])
+    assert np.array_equal(network.head.weight.numpy(), head)
+    assert np.abs(logits(network) - logits(model.network)).max() > 0.1
+    with pytest.raises(InputError, match="lm_head.weight has the shape"):
+        loaded(**{"lm_head.weight": head[:5].copy()})
+    with pytest.raises(InputError, match="has no array"):
+        loaded(**{embedding: None})
+
+
 def test_what_is_missing_in_a_folder_is_named(tiny_model, tmp_path):
     folder = tg.export(tiny_model("llama"), tmp_path / "a")
     (folder / "tokenizer.json").rename(folder / "tokenizer.model")
@@ -158,7 +205,7 @@ def test_force_leaves_alone_what_is_no_exported_model(tiny_model, tmp_path, form
     (tmp_path / "a").mkdir()
     for name in ("config.json", "model.gguf"):
         (tmp_path / "a" / name).write_text('{"kind": "tinygrad_llm run"}')
-    with pytest.raises(InputError, match="something else than an exported model|is no GGUF file"):
+    with pytest.raises(InputError, match="something else than an exported model|is not a GGUF file"):
         tg.export(tiny_model("llama"), tmp_path / "a", format, force=True)
     (tmp_path / "file").write_text("a file")
     with pytest.raises(InputError, match="is a file"):

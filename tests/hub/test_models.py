@@ -23,7 +23,7 @@ def model(tiny_model):
 
 def test_a_run_a_folder_and_a_file_are_one_model(model, tmp_path):
     run = RunFolder.create(tmp_path / "run", model.network.config, TrainingSettings(steps=1), model.tokenizer)
-    run.save_model(model.network.state())
+    run.save_model(model.network.state_dict())
     places = [tmp_path / "run", tg.export(model, tmp_path / "hf"), tg.export(model, tmp_path / "gguf", "gguf")]
     for place in (*places, tmp_path / "gguf", str(places[1])):
         loaded = tg.load(place)
@@ -35,9 +35,9 @@ def test_a_loaded_model_trains(model, tmp_path):
     """Its parameters are ordinary ones: a step changes all of them, and the loss goes down."""
     loaded = tg.load(tg.export(model, tmp_path / "a", "gguf"))
     ids = loaded.tokenizer.encode_array("the cat, the hat and the bat")[None]
-    before = loaded.network.state()
+    before = loaded.network.state_dict()
     before = {name: array.copy() for name, array in before.items()}
-    optimizer = tg.AdamW(loaded.network, rate=1e-2)
+    optimizer = tg.AdamW(loaded.network, lr=1e-2)
     losses = []
     for _ in range(5):
         loss = loaded.network.loss(ids[:, :-1], ids[:, 1:])
@@ -46,7 +46,7 @@ def test_a_loaded_model_trains(model, tmp_path):
         optimizer.zero_grad()
         losses.append(loss.item())
     assert losses[-1] < losses[0]
-    assert all((array != before[name]).any() for name, array in loaded.network.state().items())
+    assert all((array != before[name]).any() for name, array in loaded.network.state_dict().items())
 
 
 @pytest.mark.parametrize(

@@ -77,8 +77,8 @@ def test_an_exported_model_is_the_same_model(case, tmp_path):
     again = tg.load(tg.export(model, tmp_path / "model"))
     assert (again.begin_token, again.stop_tokens) == (model.begin_token, model.stop_tokens)
     assert again.chat_template == model.chat_template
-    state = model.network.state()
-    for name, array in again.network.state().items():
+    state = model.network.state_dict()
+    for name, array in again.network.state_dict().items():
         folded = "norm" in name and again.network.config.norm_weight_plus_one
         assert np.array_equal(array + 1 if folded else array, state[name]) or (
             folded and np.abs(array + 1 - state[name]).max() < 1e-7

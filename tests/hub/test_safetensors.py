@@ -60,9 +60,9 @@ def test_shards_are_one_model(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"b": "../model-2.safetensors"}, "no safetensors file in its folder"),
-        ({"b": "/etc/passwd"}, "no safetensors file in its folder"),
-        ({"b": "model-3.safetensors"}, "there is no file .*model-3"),
+        ({"b": "../model-2.safetensors"}, "not a safetensors file in its folder"),
+        ({"b": "/etc/passwd"}, "not a safetensors file in its folder"),
+        ({"b": "model-3.safetensors"}, "There is no file .*model-3"),
         ({"b": "model-1.safetensors"}, "names 'b', which is in none of its files"),
         ({"a": "model-2.safetensors", "b": "model-1.safetensors"}, "in another file than"),
         ({"c": "model-1.safetensors"}, "names 'c', which is in none of its files"),

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinygrad_llm import Tensor, no_grad, plain
-from tinygrad_llm.autograd.modes import Watcher, watching
+from tinygrad_llm.autograd.modes import Observer, observing
 from tinygrad_llm.kernels import threads
-from tinygrad_llm.kernels.cpu import causal_attention, probabilities, tables
+from tinygrad_llm.kernels.cpu import attention, probabilities, tables
 from tinygrad_llm.nn import functional as F
+from tinygrad_llm.nn.attention_variants import capped_attention
 
 
 def value_and_gradients(fn, arrays, options, g):
@@ -70,19 +71,19 @@ def drawn(rows, channels, outputs, dtype, seed):
 ANY_SHAPE = {
     "linear": lambda a: (F.linear, a.x, a.matrix, a.matrix_bias),
     "linear without bias": lambda a: (F.linear, a.x, a.matrix),
-    "gelu": lambda a: (F.gelu, a.x),
-    "silu_gate": lambda a: (F.silu_gate, a.x, a.y),
-    "gelu_gate": lambda a: (F.gelu_gate, a.x, a.y),
+    "gelu_tanh": lambda a: (F.gelu_tanh, a.x),
+    "swiglu": lambda a: (F.swiglu, a.x, a.y),
+    "geglu_tanh": lambda a: (F.geglu_tanh, a.x, a.y),
     "layer_norm": lambda a: (F.layer_norm, a.x, a.weight, a.bias),
     "layer_norm without bias": lambda a: (F.layer_norm, a.x, a.weight),
     "rms_norm": lambda a: (F.rms_norm, a.x, a.weight),
-    "rotate": lambda a: (lambda x: F.rotate(x, *a.angles), a.heads),
+    "apply_rotary": lambda a: (lambda x: F.apply_rotary(x, *a.angles), a.heads),
     "softmax": lambda a: (F.softmax, a.x),
     "log_softmax": lambda a: (F.log_softmax, a.x),
     "token_losses": lambda a: (F.token_losses, a.x, a.classes),
-    "projected_loss": lambda a: (F.projected_loss, a.x, a.matrix, a.targets),
+    "linear_cross_entropy": lambda a: (F.linear_cross_entropy, a.x, a.matrix, a.targets),
     "embedding": lambda a: (F.embedding, a.matrix, a.ids),
-    "drop": lambda a: (partial(F.drop, rate=0.3), a.x, a.draws),
+    "dropped": lambda a: (partial(F.dropped, p=0.3), a.x, a.draws),
 }
 
 
@@ -104,7 +105,7 @@ def test_any_shape(name, rows, channels, outputs, dtype, seed):
     st.sampled_from([None, 2.0]), st.none() | st.lists(st.integers(0, 8), min_size=3, max_size=3), st.booleans(),
     st.sampled_from([np.float32, np.float64]),
 )  # fmt: skip
-def test_attention(batch, length, past, kv_heads, group, scale, window, query_block, softcap, starts, keeps, dtype):
+def test_attention(batch, length, past, kv_heads, group, scale, window, query_block, softcap, padding, keeps, dtype):
     """Any heads, cached positions, windows, padding, caps, blocks of queries, and scores too large for e^score.
 
     keeps: what the forward pass computed, for the backward pass.
@@ -112,17 +113,17 @@ def test_attention(batch, length, past, kv_heads, group, scale, window, query_bl
     q = normal(batch, length, kv_heads * group, 4, scale=scale).astype(dtype)
     k, v = (normal(batch, past + length, kv_heads, 4, seed=seed).astype(dtype) for seed in (1, 2))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(causal_attention, "QUERY_BLOCK", query_block)
-        patch.setattr(causal_attention, "KEPT_WIDTHS", 4 if keeps else 0)
-        patch.setattr(causal_attention, "SMALL_BYTES", 0)
-        starts = None if starts is None else np.minimum(starts[:batch], past + length - 1)
-        options = {"window": window, "softcap": softcap, "starts": starts}
-        assert_fast_is_plain(F.attention, q, k, v, **options, **tolerances(dtype, scale))
+        patch.setattr(attention, "QUERY_BLOCK", query_block)
+        patch.setattr(attention, "KEPT_WIDTHS", 4 if keeps else 0)
+        patch.setattr(attention, "SMALL_BYTES", 0)
+        padding = None if padding is None else np.minimum(padding[:batch], past + length - 1)
+        options = {"window": window, "softcap": softcap, "padding": padding}
+        assert_fast_is_plain(capped_attention, q, k, v, **options, **tolerances(dtype, scale))
 
 
 def test_attention_over_several_blocks_in_float32():
     q, k, v = (normal(2, 300, 4, 16, seed=i).astype(np.float32) for i in range(3))
-    assert_fast_is_plain(F.attention, q, k, v, rtol=1e-4)
+    assert_fast_is_plain(F.causal_attention, q, k, v, rtol=1e-4)
 
 
 def test_attention_does_not_hide_bad_values():
@@ -138,11 +139,11 @@ def test_attention_does_not_hide_bad_values():
 def test_any_split_of_the_rows_gives_the_same(cores, block_bytes, monkeypatch):
     monkeypatch.setattr(threads, "BLOCK_BYTES", block_bytes)
     monkeypatch.setattr(threads, "SMALL_BYTES", 0)
-    monkeypatch.setattr(threads.workers, "cores", cores)
+    monkeypatch.setattr(threads.thread_pool, "cores", cores)
     x, gate, w, b = normal(5, 7, 6), normal(5, 7, 6, seed=1), normal(6), normal(6, seed=1)
-    assert_fast_is_plain(F.gelu, x)
-    assert_fast_is_plain(F.silu_gate, x, gate)
-    assert_fast_is_plain(F.gelu_gate, x, gate)
+    assert_fast_is_plain(F.gelu_tanh, x)
+    assert_fast_is_plain(F.swiglu, x, gate)
+    assert_fast_is_plain(F.geglu_tanh, x, gate)
     assert_fast_is_plain(F.softmax, x)
     assert_fast_is_plain(F.log_softmax, x)
     assert_fast_is_plain(F.layer_norm, x, w, b)
@@ -152,8 +153,8 @@ def test_any_split_of_the_rows_gives_the_same(cores, block_bytes, monkeypatch):
     assert_fast_is_plain(F.linear, x, normal(3, 6))
     targets = np.random.default_rng(0).integers(-1, 6, (5, 7))
     assert_fast_is_plain(F.token_losses, x, targets)
-    assert_fast_is_plain(F.drop, x, np.random.default_rng(0).integers(0, 65536, x.shape, np.uint16), rate=0.3)
-    assert_fast_is_plain(F.projected_loss, x, normal(9, 6), targets)
+    assert_fast_is_plain(F.dropped, x, np.random.default_rng(0).integers(0, 65536, x.shape, np.uint16), p=0.3)
+    assert_fast_is_plain(F.linear_cross_entropy, x, normal(9, 6), targets)
 
 
 @pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
@@ -174,10 +175,10 @@ def test_loss_without_gradients_in_pieces(monkeypatch):
     """Evaluation makes the logits piece by piece; the sum is the same."""
     x, w = normal(4, 9, 6), normal(11, 6)
     targets = np.random.default_rng(0).integers(-1, 11, (4, 9))
-    whole = F.projected_loss(Tensor(x, requires_grad=True), Tensor(w), targets).item()
+    whole = F.linear_cross_entropy(Tensor(x, requires_grad=True), Tensor(w), targets).item()
     monkeypatch.setattr(probabilities, "LOGITS_BYTES", 500)
     with no_grad():
-        assert F.projected_loss(Tensor(x), Tensor(w), targets).item() == pytest.approx(whole, rel=1e-12)
+        assert F.linear_cross_entropy(Tensor(x), Tensor(w), targets).item() == pytest.approx(whole, rel=1e-12)
 
 
 def test_the_gradient_of_a_frozen_weight_is_not_computed():
@@ -185,37 +186,37 @@ def test_the_gradient_of_a_frozen_weight_is_not_computed():
     x, targets = Tensor(normal(2, 3, 4), requires_grad=True), np.zeros((2, 3), np.int64)
     found = []
 
-    class Look(Watcher):
-        def pulled(self, node, out, g, gradients):
+    class Look(Observer):
+        def on_backward(self, node, out, g, gradients):
             found.append((node.name, gradients[0] is not None, gradients[1] is not None))
 
     for frozen in (True, False):
-        with watching(Look()):
+        with observing(Look()):
             y = F.linear(x, Tensor(normal(4, 4), requires_grad=not frozen))
-            F.projected_loss(y, Tensor(normal(5, 4), requires_grad=not frozen), targets).backward()
-    names = ("projected_loss", "linear")
+            F.linear_cross_entropy(y, Tensor(normal(5, 4), requires_grad=not frozen), targets).backward()
+    names = ("linear_cross_entropy", "linear")
     assert found == [(name, True, wanted) for wanted in (False, True) for name in names]
 
 
 def test_a_task_inside_a_task_stays_on_its_core(monkeypatch):
-    monkeypatch.setattr(threads.workers, "cores", 2)
+    monkeypatch.setattr(threads.thread_pool, "cores", 2)
     parts = []
 
     def outer(first, last):
-        threads.share_out(lambda a, b: parts.append((first, a, b)), 10)
+        threads.parallel_for(lambda a, b: parts.append((first, a, b)), 10)
 
-    threads.share_out(outer, 2)
+    threads.parallel_for(outer, 2)
     assert sorted(parts) == [(0, 0, 10), (1, 0, 10)]
 
 
 def test_what_a_thread_raises_reaches_the_caller(monkeypatch):
-    monkeypatch.setattr(threads.workers, "cores", 2)
+    monkeypatch.setattr(threads.thread_pool, "cores", 2)
 
     def work(first, last):
         raise ZeroDivisionError(f"stretch {first}")
 
     with pytest.raises(ZeroDivisionError):
-        threads.share_out(work, 4)
+        threads.parallel_for(work, 4)
 
 
 def test_the_number_of_cores_can_be_chosen(monkeypatch):
@@ -225,9 +226,9 @@ def test_the_number_of_cores_can_be_chosen(monkeypatch):
 
 @pytest.mark.parametrize("shape", [(), (1,), (0,), (0, 3), (3, 0)])
 def test_single_numbers_and_empty_arrays(shape):
-    assert_fast_is_plain(F.gelu, normal(*shape))
-    assert_fast_is_plain(F.silu_gate, normal(*shape), normal(*shape, seed=1))
-    assert_fast_is_plain(F.drop, normal(*shape), np.zeros(shape, np.uint16), rate=0.3)
+    assert_fast_is_plain(F.gelu_tanh, normal(*shape))
+    assert_fast_is_plain(F.swiglu, normal(*shape), normal(*shape, seed=1))
+    assert_fast_is_plain(F.dropped, normal(*shape), np.zeros(shape, np.uint16), p=0.3)
 
 
 @pytest.mark.parametrize("small_table", [0, 32_000])

@@ -5,7 +5,7 @@ import pytest
 
 from tinygrad_llm.kernels import peaks
 from tinygrad_llm.kernels.peaks import Peaks, measured_peaks
-from tinygrad_llm.kernels.threads import workers
+from tinygrad_llm.kernels.threads import thread_pool
 
 
 @pytest.mark.parametrize("one_core", [False, True])
@@ -13,7 +13,7 @@ def test_nothing_is_faster_than_the_peaks(monkeypatch, one_core):
     monkeypatch.setattr(peaks, "SECONDS", 0.02)
     monkeypatch.setattr(peaks, "STREAM_BYTES", 8_000_000)
     found = measured_peaks(one_core=one_core)
-    assert found.cores == (1 if one_core else workers.cores)
+    assert found.cores == (1 if one_core else thread_pool.cores)
     assert 1e8 < found.operations < 1e15
     assert found.copy > 1e7 and found.read > 1e7
     x = np.ones((300, 300), np.float32)

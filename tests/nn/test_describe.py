@@ -21,9 +21,9 @@ GEMMA3 = tg.TransformerConfig.llama(
     heads=4,
     kv_heads=1,
     width=640,
-    head_width=256,
+    head_dim=256,
     hidden=2048,
-    mlp="geglu",
+    activation="gelu_tanh",
     qk_norm=True,
     post_norms=True,
     window=512,
@@ -32,7 +32,7 @@ GEMMA3 = tg.TransformerConfig.llama(
 SIZES = dict(vocab_size=19, context=12, layers=3, heads=4, width=32)
 KINDS = {
     "gpt2": tg.TransformerConfig.gpt2(**SIZES),
-    "untied": tg.TransformerConfig.llama(**SIZES, kv_heads=2, tied=False, head_width=6),
+    "untied": tg.TransformerConfig.llama(**SIZES, kv_heads=2, tied=False, head_dim=6),
     "windows": tg.TransformerConfig.llama(**SIZES, kv_heads=1, qk_norm=True, window=3, full_attention_every=2),
 }
 
@@ -93,8 +93,8 @@ def test_a_config_is_described_as_its_model(config):
     assert description.rows == tg.describe(model).rows
     assert description.totals == tg.describe(model).totals
     own = {row.name: row.shape for row in description.rows if row.parameters}
-    assert own == {name: parameter.shape for name, parameter in model.parameters().items()}
-    assert description.totals.parameters == model.parameter_count()
+    assert own == {name: parameter.shape for name, parameter in model.named_parameters()}
+    assert description.totals.parameters == model.num_parameters()
 
 
 @given(st.integers(1, 64))
@@ -110,7 +110,7 @@ def test_the_cache_takes_what_is_said(length):
 def test_a_model_in_float64_caches_twice_as_much():
     model = tg.Transformer(KINDS["gpt2"])
     once = tg.describe(model).totals.cache_bytes
-    for parameter in model.parameters().values():
+    for parameter in model.parameters():
         parameter.data = parameter.data.astype(np.float64)
     assert tg.describe(model).totals.cache_bytes == 2 * once
 

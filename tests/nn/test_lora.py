@@ -9,16 +9,18 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 import tinygrad_llm as tg
-from tinygrad_llm.autograd.modes import Watcher, mode, watching
+from tinygrad_llm.autograd.modes import Observer, mode, observing
 from tinygrad_llm.debugging.profile import Profile
-from tinygrad_llm.nn.adapter_file import load_adapters, save_adapters
-from tinygrad_llm.nn.lora import adapters, lora, lora_linear, merge, merged_state
+from tinygrad_llm.nn.adapter_file import FORMAT, load_adapters, save_adapters
+from tinygrad_llm.nn.lora import AdapterValues, adapters, attach, lora, lora_linear, merge, merged_state
 
 SIZES = dict(vocab_size=19, context=12, layers=2, heads=4, width=32)
 KINDS = {
     "gpt2": tg.TransformerConfig.gpt2(**SIZES),
     "llama": tg.TransformerConfig.llama(**SIZES, kv_heads=2, tied=False),
-    "gemma": tg.TransformerConfig.llama(**SIZES, mlp="geglu", qk_norm=True, post_norms=True, norm_weight_plus_one=True),
+    "gemma": tg.TransformerConfig.llama(
+        **SIZES, activation="gelu_tanh", qk_norm=True, post_norms=True, norm_weight_plus_one=True
+    ),
 }
 PARTS = {"gpt2": 6, "llama": 7, "gemma": 7}  # Linear layers of a block
 
@@ -29,7 +31,7 @@ def kind(request):
 
 
 def in_float64(model):
-    for parameter in model.parameters().values():
+    for parameter in model.parameters():
         parameter.data = parameter.data.astype(np.float64)
     return model
 
@@ -45,7 +47,7 @@ def logits(model):
 
 def trained(model, steps=3):
     """The model after a few steps of its adapters."""
-    optimizer = tg.AdamW(model, rate=0.03)
+    optimizer = tg.AdamW(model, lr=0.03)
     for step in range(steps):
         model.loss(ids(step), ids(step + 1)).backward()
         optimizer.step()
@@ -102,26 +104,26 @@ def test_at_the_start_nothing_changes(kind):
 def test_only_the_adapters_learn(kind):
     model = lora(tg.Transformer(KINDS[kind]), rank=2, parts=("query", "down"))
     learned = {f"blocks.{i}.{part}.{end}" for i in (0, 1) for part in ("attention.query", "mlp.down") for end in "AB"}
-    before = {name: parameter.numpy().copy() for name, parameter in model.parameters().items()}
+    before = {name: parameter.numpy().copy() for name, parameter in model.named_parameters()}
     trained(model)
-    changed = {name for name, parameter in model.parameters().items() if (parameter.numpy() != before[name]).any()}
+    changed = {name for name, parameter in model.named_parameters() if (parameter.numpy() != before[name]).any()}
     assert changed == learned
-    assert all(p.grad is None and p.grad_buffer is None for n, p in model.parameters().items() if n not in learned)
+    assert all(p.grad is None and p.grad_buffer is None for n, p in model.named_parameters() if n not in learned)
     assert tg.AdamW(model).flat.values.size == sum(before[name].size for name in learned)
 
 
 def test_no_gradient_of_a_frozen_matrix_is_ever_made(kind):
     made = []
 
-    class Look(Watcher):
-        def pulled(self, node, out, g, gradients):
+    class Look(Observer):
+        def on_backward(self, node, out, g, gradients):
             made.extend(x for x, gx in zip(node.inputs, gradients, strict=True) if gx is not None)
 
     model = lora(tg.Transformer(KINDS[kind]), rank=2)
-    with watching(Look()):
+    with observing(Look()):
         model.loss(ids(), ids(1)).backward()
-    matrices = {id(parameter) for parameter in model.parameters().values() if parameter.ndim == 2}
-    learned = {id(parameter) for parameter in model.parameters().values() if parameter.requires_grad}
+    matrices = {id(parameter) for parameter in model.parameters() if parameter.ndim == 2}
+    learned = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
     assert matrices & {id(x) for x in made} == learned
 
 
@@ -142,9 +144,9 @@ def test_merged_and_apart_say_the_same(kind, alpha):
     np.testing.assert_array_equal(logits(model), apart)
     assert merge(model) is model
     np.testing.assert_allclose(logits(model), apart, rtol=0, atol=1e-12)
-    assert state.keys() == model.parameters().keys() == tg.Transformer(KINDS[kind]).parameters().keys()
-    assert all(np.array_equal(state[name], parameter.numpy()) for name, parameter in model.parameters().items())
-    assert all(parameter.requires_grad for parameter in model.parameters().values())
+    assert state.keys() == model.state_dict().keys() == tg.Transformer(KINDS[kind]).state_dict().keys()
+    assert all(np.array_equal(state[name], parameter.numpy()) for name, parameter in model.named_parameters())
+    assert all(parameter.requires_grad for parameter in model.parameters())
 
 
 def test_the_seed_decides_what_is_learned():
@@ -155,7 +157,7 @@ def test_the_seed_decides_what_is_learned():
 
 def test_hooks_stay_with_their_layer():
     model, seen = tg.Transformer(KINDS["gpt2"]), []
-    model.blocks[0].mlp.up.register_hook(lambda module, inputs, output: seen.append(type(module).__name__))
+    model.blocks[0].mlp.up.register_forward_hook(lambda module, inputs, output: seen.append(type(module).__name__))
     for change in (lambda model: model, lambda model: lora(model, rank=1), merge):
         logits(change(model))
     assert seen == ["Linear", "LoRALinear", "Linear"]
@@ -182,7 +184,7 @@ def refusals():
     yield "query, key, value, output, up, down", lambda: lora(fresh(), rank=2, parts=("query", "gate"))
     yield "parts must be some of", lambda: lora(fresh(), rank=2, parts="query")
     yield "parts must be some of", lambda: lora(fresh(), rank=2, parts=())
-    yield "it has adapters already", lambda: lora(adapted(), rank=2)
+    yield "the model has adapters already", lambda: lora(adapted(), rank=2)
     yield "it has no adapters", lambda: merge(fresh())
     yield "it has no adapters", lambda: save_adapters(fresh(), "nowhere")
     yield "a LanguageModel or a Transformer", lambda: lora("smollm2", rank=2)
@@ -198,7 +200,7 @@ def test_a_refused_model_is_as_it_was():
     model = tg.Transformer(KINDS["gpt2"])
     with pytest.raises(tg.InputError):
         lora(model, rank=2, alpha=-1.0)
-    assert all(parameter.requires_grad for parameter in model.parameters().values()) and not adapters(model)
+    assert all(parameter.requires_grad for parameter in model.parameters()) and not adapters(model)
 
 
 # --- saved apart ------------------------------------------------------------------------------------------------------
@@ -216,10 +218,55 @@ def test_saved_apart_and_loaded_again(saved):
     model, path = saved
     again = load_adapters(tg.Transformer(KINDS["llama"]), path)
     np.testing.assert_array_equal(logits(again), logits(model))
-    assert again.parameters().keys() == model.parameters().keys()
+    assert again.state_dict().keys() == model.state_dict().keys()
     assert path.stat().st_size < 20_000
     in_float64(model), in_float64(again)
     np.testing.assert_allclose(logits(merge(again)), logits(model), rtol=0, atol=1e-12)
+
+
+def test_a_file_of_the_first_format_has_one_scale_for_all_layers(saved):
+    model, path = saved
+    first = {"format": 1, "rank": 2, "alpha": 3.0, "parts": ["query", "gate"]}
+    changed(path, lambda about: {"kind": about["kind"], "base": about["base"]} | first)
+    np.testing.assert_array_equal(logits(load_adapters(tg.Transformer(KINDS["llama"]), path)), logits(model))
+
+
+def test_each_layer_may_have_a_rank_and_a_scale_of_its_own(tmp_path):
+    rng = np.random.default_rng(0)
+    network = tg.Transformer(KINDS["llama"])
+    values = {
+        f"blocks.{i}.attention.{part}": AdapterValues(
+            rng.standard_normal((rank, 32), np.float32), rng.standard_normal((outputs, rank), np.float32), scale
+        )
+        for i, part, outputs, rank, scale in (
+            (0, "query", 32, 3, 0.5),
+            (1, "key", 16, 40, 0.02),
+            (1, "output", 32, 1, 2.0),
+        )
+    }
+    before = network.blocks[1].attention.key.weight.numpy().copy()
+    attach(network, values)
+    save_adapters(network, tmp_path / "a.safetensors")
+    again = load_adapters(tg.Transformer(KINDS["llama"]), tmp_path / "a.safetensors")
+    np.testing.assert_array_equal(logits(again), logits(network))
+    A, B, scale = values["blocks.1.attention.key"]
+    np.testing.assert_allclose(merge(again).blocks[1].attention.key.weight.numpy(), before + scale * B @ A, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "A", "B", "message"),
+    [
+        ("blocks.0.attention.nothing", (2, 32), (32, 2), "no layer blocks.0.attention.nothing"),
+        ("blocks.0.attention.query", (2, 31), (32, 2), r"A \(r, 32\) and B \(32, r\), and these are \(2, 31\)"),
+        ("blocks.0.attention.query", (2, 32), (32, 3), r"and \(32, 3\)"),
+        ("blocks.0.attention.query", (2,), (32, 2), r"these are \(2,\)"),
+    ],
+)
+def test_an_adapter_that_does_not_fit_is_refused(name, A, B, message):
+    network = tg.Transformer(KINDS["llama"])
+    with pytest.raises(tg.InputError, match=message):
+        attach(network, {name: AdapterValues(np.zeros(A, np.float32), np.zeros(B, np.float32), 1.0)})
+    assert not adapters(network) and network.embedding.weight.requires_grad
 
 
 def test_adapters_for_another_base_are_refused(saved):
@@ -246,7 +293,8 @@ def changed(path, change_about=None, change_arrays=None):
     path.write_bytes(save(arrays, {"about": json.dumps(about)}))
 
 
-NAME = "blocks.1.mlp.gate.B"
+LAYER = "blocks.1.mlp.gate"
+NAME = f"{LAYER}.B"
 
 
 @pytest.mark.parametrize(
@@ -255,14 +303,16 @@ NAME = "blocks.1.mlp.gate.B"
         lambda path: path.unlink(),
         lambda path: path.write_bytes(b""),
         lambda path: path.write_bytes(save({"x": np.zeros(3)})),
-        lambda path: changed(path, lambda about: about | {"rank": 3}),
-        lambda path: changed(path, lambda about: about | {"rank": 10**9}),
-        lambda path: changed(path, lambda about: about | {"rank": "2"}),
-        lambda path: changed(path, lambda about: about | {"alpha": "much"}),
-        lambda path: changed(path, lambda about: about | {"parts": ["query", ["gate"]]}),
-        lambda path: changed(path, lambda about: about | {"parts": ["query", "up"]}),
-        lambda path: changed(path, lambda about: about | {"format": 2}),
-        lambda path: changed(path, lambda about: {"kind": about["kind"], "format": 1}),
+        lambda path: changed(path, lambda about: about | {"scales": 3}),
+        lambda path: changed(path, lambda about: about | {"scales": {}}),
+        lambda path: changed(path, lambda about: about | {"scales": about["scales"] | {LAYER: "much"}}),
+        lambda path: changed(path, lambda about: about | {"scales": about["scales"] | {LAYER: float("inf")}}),
+        lambda path: changed(path, lambda about: about | {"scales": about["scales"] | {"blocks.7.mlp.gate": 1.0}}),
+        lambda path: changed(path, lambda about: about | {"base": None}),
+        lambda path: changed(path, lambda about: about | {"format": 3}),
+        lambda path: changed(path, lambda about: about | {"format": True, "alpha": 1.0}),
+        lambda path: changed(path, lambda about: {"kind": about["kind"], "format": FORMAT}),
+        lambda path: changed(path, lambda about: {"kind": about["kind"], "format": 1, "base": about["base"]}),
         lambda path: changed(path, lambda about: [about]),
         lambda path: changed(path, None, lambda arrays: arrays | {NAME: arrays[NAME].T.copy()}),
         lambda path: changed(path, None, lambda arrays: arrays | {NAME: arrays[NAME] * np.nan}),
@@ -318,8 +368,8 @@ def test_smollm2_learns_a_sentence(tmp_path):
     sentence = "At Lindhaven the ferry is called the Patient Heron, and her captain is a retired piano tuner."
     before = model.perplexity(sentence)
     lora(model, rank=4)
-    optimizer = tg.AdamW(model.network, rate=2e-3, weight_decay=0.0)
-    assert optimizer.flat.values.size < model.network.parameter_count() / 100
+    optimizer = tg.AdamW(model.network, lr=2e-3, weight_decay=0.0)
+    assert optimizer.flat.values.size < model.network.num_parameters() / 100
     tokens = model.tokenizer.encode_array(sentence)[None]
     for _ in range(6):
         model.network.loss(tokens[:, :-1], tokens[:, 1:]).backward()

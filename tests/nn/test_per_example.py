@@ -98,18 +98,19 @@ def test_equal_to_a_loop_over_examples(case):
 @pytest.mark.parametrize("kind", ["gpt", "llama"])
 def test_a_whole_transformer(kind, is_plain):
     styles = {
-        "gpt": {"positions": "learned", "norm": "layer_norm", "mlp": "gelu", "bias": True, "tied": True},
+        "gpt": {"positions": "learned", "norm": "layer_norm", "bias": True, "tied": True},
         "llama": {
             "positions": "rotary",
             "norm": "rms_norm",
-            "mlp": "swiglu",
+            "activation": "silu",
+            "gated": True,
             "bias": False,
             "tied": False,
             "kv_heads": 1,
         },
     }
     model = Transformer(TransformerConfig(vocab_size=11, context=6, width=8, layers=2, heads=2, **styles[kind]))
-    for parameter in model.parameters().values():
+    for parameter in model.parameters():
         parameter.data = parameter.data.astype(np.float64)
     rng = np.random.default_rng(0)
     batch = [rng.integers(0, 11, (3, 6)), rng.integers(0, 11, (3, 6))]
@@ -120,7 +121,7 @@ def test_a_whole_transformer(kind, is_plain):
                 return F.token_losses(model(ids), targets).sum(axis=1)
         return F.token_losses(model(ids), targets).sum(axis=1)
 
-    check(losses_of, batch, model.parameters())
+    check(losses_of, batch, dict(model.named_parameters()))
 
 
 def test_their_sum_is_the_gradient_and_no_grad_is_touched():

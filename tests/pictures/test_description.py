@@ -50,8 +50,8 @@ def test_in_the_terminal_text_and_notebook_stand_the_same_cells():
     console = Console(file=io.StringIO(), width=120, force_terminal=True)
     console.print(description)
     coloured = re.sub("\x1b\\[[0-9;]*m", "", console.file.getvalue())
-    assert coloured.rstrip() == text
-    page = html.unescape(description._repr_html_())
+    assert [line.rstrip() for line in coloured.splitlines()] == text.splitlines()
+    page = html.unescape(description._repr_html_()).replace("\u00a0", " ")
     for line in description.lines():
         for cell in description.cells(line):
             assert cell.strip() in text and cell in page

@@ -64,8 +64,8 @@ def test_in_colour_it_says_the_same():
 
 def test_tokens_are_not_taken_for_markup():
     bracket = of({"<": 0.9, "[": 0.05})
-    assert "<code>&#x27;&lt;&#x27;</code>" in bracket._repr_html_()
-    assert "<code>'<'" not in bracket._repr_html_()
+    assert ">&#x27;&lt;&#x27;</span>" in bracket._repr_html_()
+    assert "'<'" not in bracket._repr_html_()
     console = Console(file=io.StringIO(), width=100)
     console.print(bracket)
     assert "'['" in console.file.getvalue()
@@ -73,8 +73,8 @@ def test_tokens_are_not_taken_for_markup():
 
 def test_in_a_notebook():
     page = some._repr_html_()
-    assert page.count("<tr>") == 12 and page.count("</td>") == 36
-    assert "width:12.00em" in page and "width:6.00em" in page
+    assert page.count("</tr>") == 12 and page.count("</td>") == 36
+    assert "width:16.00em" in page and "width:8.00em" in page
     assert "all 262 tokens" in page and "1.000000" in page
 
 

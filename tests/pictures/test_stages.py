@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from tinygrad_llm.drawing.colours import BLUE
+from tinygrad_llm.drawing.svg import printable
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation import MinP, PresencePenalty, SamplerChain, Temperature, TopK, parse_sampler_chain
 from tinygrad_llm.generation.logits_processors import sampling_distribution
 from tinygrad_llm.pictures.distribution import Distribution
 from tinygrad_llm.pictures.stages import Stages
-from tinygrad_llm.pictures.svg import printable
 from tinygrad_llm.text import Tokenizer
 
 tokenizer = Tokenizer.train("", 256)
@@ -91,7 +92,7 @@ def test_the_bars_of_the_picture_are_probabilities_on_one_scale():
     root = ElementTree.fromstring(some.stages("temperature=0.5", 3).svg())
     bars = {}
     for shape in root.iter(f"{SVG}rect"):
-        if shape.get("fill") == "#3b82c4":
+        if shape.get("fill") == BLUE and not shape.get("fill-opacity"):
             bars[shape.find(f"{SVG}title").text.rsplit(":")[0]] = float(shape.get("width"))
     first, second = bars["'a' after the model"], bars["'a' after temperature 0.5"]
     assert first / bars["'b' after the model"] == pytest.approx(2.0, rel=1e-3)
@@ -111,7 +112,7 @@ def test_it_is_saved_as_svg_or_html_and_shown_in_a_notebook(tmp_path):
     picture.save(str(tmp_path / "stages.html"))
     assert ElementTree.parse(tmp_path / "stages.svg").getroot().tag == f"{SVG}svg"
     assert (tmp_path / "stages.html").read_text(encoding="utf-8").startswith("<!doctype html>")
-    assert picture._repr_svg_() == picture.svg()
+    assert picture._repr_html_() == picture.svg()
     assert repr(picture) == picture.as_text()
     with pytest.raises(InputError, match=r"must end in .svg or .html"):
         picture.save(tmp_path / "stages.png")

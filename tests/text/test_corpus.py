@@ -316,3 +316,11 @@ def test_the_summary_says_what_is_learned_from_and_what_is_held_out():
         "Held out, never trained on: Z, 2 words, 0.00 MB.\n"
         "A person would read it in about 1 minute."
     )
+
+
+def test_a_file_of_several_texts_is_cut_between_two(tmp_path):
+    stories = [f"Story {i}.\n\nA second part. {'And a few words. ' * (i % 3)}<|endoftext|>\n" for i in range(60)]
+    (tmp_path / "stories.txt").write_text("".join(stories))
+    corpus = read_texts(tmp_path / "stories.txt")
+    assert corpus.train_text.endswith("<|endoftext|>")
+    assert corpus.validation_text.startswith("Story ")

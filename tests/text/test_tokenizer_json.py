@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.text import Tokenizer
-from tinygrad_llm.text.tokenizer_json import byte_alphabet, from_json, from_visible, to_json, visible
+from tinygrad_llm.text.token_alphabets import byte_alphabet, from_visible, visible
+from tinygrad_llm.text.tokenizer_json import from_json
+from tinygrad_llm.text.tokenizer_json_writer import to_json
 
 TEXT = "the cat, the hat, the bat. Was it the rat? They'd seen 12345 of them: été, où?\n\n"
 configs = st.builds(
@@ -58,6 +60,15 @@ def broken(change):
     return json.dumps(contents)
 
 
+END = {"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}}
+
+
+def template(front, behind):
+    special = {"<|endoftext|>": {"id": "<|endoftext|>", "ids": [279], "tokens": ["<|endoftext|>"]}}
+    single = [*front, {"Sequence": {"id": "A", "type_id": 0}}, *behind]
+    return {"type": "TemplateProcessing", "single": single, "pair": [], "special_tokens": special}
+
+
 def steps(contents):
     return contents["pre_tokenizer"]["pretokenizers"]
 
@@ -94,13 +105,20 @@ def steps(contents):
         (lambda c: c["added_tokens"][0].update(id=5), "two ids, 279 and 5"),
         (lambda c: c["added_tokens"][0].update(lstrip=True), "lstrip"),
         (lambda c: c.update(normalizer={"type": "Lowercase"}), "normalizer .'Lowercase'. is not"),
-        (lambda c: c.update(pre_tokenizer={"type": "Whitespace"}), "does not end in ByteLevel"),
+        (
+            lambda c: c.update(pre_tokenizer={"type": "Whitespace"}),
+            "pre-tokenizer is Whitespace, which is not supported",
+        ),
         (lambda c: steps(c).reverse(), "does not end in ByteLevel"),
-        (lambda c: steps(c).clear(), "does not end in ByteLevel"),
+        (lambda c: steps(c).clear(), "pre-tokenizer is empty"),
         (lambda c: steps(c)[-1].update(add_prefix_space=True), "add_prefix_space"),
         (lambda c: steps(c)[0].update(behavior="Removed"), "Removed"),
         (lambda c: steps(c)[0].update(invert=True), "not supported"),
         (lambda c: steps(c).insert(0, {"type": "Punctuation"}), "Punctuation"),
+        (lambda c: c["added_tokens"][0].update(content="\ud800"), "half of a character"),
+        (lambda c: c.update(post_processor={"type": "RobertaProcessing", "sep": ["</s>", 2]}), "RobertaProcessing"),
+        (lambda c: c.update(post_processor=template([], [END, END])), "puts 2 tokens behind a text"),
+        (lambda c: c.update(post_processor=template([END, END], [])), "puts 2 tokens in front of a text"),
     ],
 )
 def test_a_damaged_or_foreign_file_is_refused_by_name(change, message, tmp_path):
@@ -115,10 +133,41 @@ def test_a_damaged_or_foreign_file_is_refused_by_name(change, message, tmp_path)
 def test_a_truncated_file_is_refused(text, tmp_path):
     path = tmp_path / "tokenizer.json"
     path.write_text(text)
-    with pytest.raises(InputError, match="not complete JSON|'model' is missing"):
+    with pytest.raises(InputError, match="not complete JSON|must be a JSON object"):
         Tokenizer.load(path)
+
+
+def test_what_a_post_processor_puts_around_a_text_begins_and_ends_one(tmp_path):
+    path = tmp_path / "tokenizer.json"
+    for front, behind in (([END], []), ([], [END]), ([], [])):
+        path.write_text(broken(lambda c, around=(front, behind): c.update(post_processor=template(*around))))
+        config = Tokenizer.load(path).config
+        assert (config.begin_of_text, config.end_of_text) == (279 if front else None, 279 if behind else None)
 
 
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(InputError, match="There is no file"):
         Tokenizer.load(tmp_path / "tokenizer.json")
+
+
+def test_added_tokens_of_a_tokenizer_config():
+    """Those that stand in tokenizer_config.json alone are found as well, and not spelled in letters."""
+    tokenizer = Tokenizer.train("the cat, the hat <|im_start|>", vocab_size=262)
+    decoder = {"300": {"content": "<|im_start|>", "special": True}, "301": {"content": "<think>", "special": False}}
+    more = tokenizer.with_added_tokens(decoder)
+    assert more.encode("<|im_start|>the<think>", allowed_special="all") == [300, *tokenizer.encode("the"), 301]
+    assert more.encode("<|im_start|>") == tokenizer.encode("<|im_start|>")
+    assert more.with_added_tokens(decoder) is more and tokenizer.with_added_tokens(None) is tokenizer
+    for damaged in (
+        [],
+        {"300": 3},
+        {"300": {"content": "<|endoftext|>"}},
+        {"1": {"content": "<x>"}},
+        {"300": {"content": {}}},
+        {"300": {"content": "\ud800"}},
+        {"300": {"special": True}},
+        {"-1": {"content": "<x>"}},
+        {"²": {"content": "<x>"}},
+    ):
+        with pytest.raises(InputError, match="added_tokens_decoder"):
+            tokenizer.with_added_tokens(damaged)

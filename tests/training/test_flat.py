@@ -5,10 +5,19 @@ import pytest
 
 from tinygrad_llm.autograd import Tensor
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.nn.layers import Linear
-from tinygrad_llm.nn.module import Module
 from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.training.flat import FlatParameters
+
+
+def flat_of(model):
+    return FlatParameters(dict(model.named_parameters()))
+
+
+def gradients_of(flat):
+    """The whole gradient, with zeros where there is none."""
+    flat.collect()
+    flat.zero_missing()
+    return flat.gradients
 
 
 def ids_and_targets(config, rows=2):
@@ -18,31 +27,14 @@ def ids_and_targets(config, rows=2):
 
 def test_the_values_stay_and_share_the_flat_array(config):
     model, untouched = Transformer(config), Transformer(config)
-    flat = FlatParameters(model)
-    assert flat.values.size == flat.gradients.size == model.parameter_count()
-    for name, parameter in model.parameters().items():
-        assert np.array_equal(parameter.data, untouched.parameters()[name].data)
-        assert np.shares_memory(parameter.data, flat.values[flat.places[name]])
-        assert np.shares_memory(parameter.grad_buffer, flat.gradients[flat.places[name]])
+    flat = flat_of(model)
+    assert flat.values.size == flat.gradients.size == model.num_parameters()
+    for name, parameter in model.named_parameters():
+        assert np.array_equal(parameter.data, untouched.state_dict()[name])
+        assert np.shares_memory(parameter.data, flat.values[flat.slices[name]])
+        assert np.shares_memory(parameter.grad_buffer, flat.gradients[flat.slices[name]])
     flat.values += 1.0
     assert np.array_equal(model.embedding.weight.data, untouched.embedding.weight.data + 1.0)
-
-
-def test_hidden_matrices_come_first_then_tables_then_vectors(config):
-    model = Transformer(config.with_(tied=False))
-    flat = FlatParameters(model)
-    names = list(flat.places)
-    kinds = [0 if n.startswith("blocks.") and "norm" not in n and "bias" not in n else 1 for n in names]
-    assert kinds == sorted(kinds)
-    tables = [n for n in names if n in ("embedding.weight", "position.weight", "head.weight")]
-    assert names[kinds.count(0) : kinds.count(0) + len(tables)] == tables
-    assert all(model.parameters()[n].ndim == 2 for n in names[: kinds.count(0) + len(tables)])
-    assert all(model.parameters()[n].ndim == 1 for n in names[kinds.count(0) + len(tables) :])
-    assert flat.hidden == slice(0, flat.tables.start)
-    assert flat.matrices == slice(0, flat.tables.stop) == slice(0, flat.vectors.start)
-    assert flat.vectors.stop == flat.values.size
-    assert flat.places[tables[0]].start == flat.tables.start
-    assert flat.places[tables[-1]].stop == flat.tables.stop
 
 
 def assert_nearly_equal(x, y):
@@ -56,13 +48,13 @@ def test_the_first_gradient_is_written_over_the_old_one_and_the_second_is_added(
     for _ in range(2):
         separate.loss(ids, targets).backward()
     model = Transformer(config)
-    flat = FlatParameters(model)
+    flat = flat_of(model)
     flat.gradients[...] = np.nan  # what is left of an earlier step
     flat.zero_grad()
     for _ in range(2):
         model.loss(ids, targets).backward()
-    gradients = flat.split(flat.collect_gradients())
-    for name, parameter in separate.parameters().items():
+    gradients = flat.split(gradients_of(flat))
+    for name, parameter in separate.named_parameters():
         assert_nearly_equal(gradients[name], parameter.grad.data)
 
 
@@ -70,64 +62,62 @@ def test_a_gradient_from_before_moves_along(config):
     ids, targets = ids_and_targets(config)
     before, after = Transformer(config), Transformer(config)
     before.loss(ids, targets).backward()
-    flat_before = FlatParameters(before)
-    flat_after = FlatParameters(after)
+    flat_before = flat_of(before)
+    flat_after = flat_of(after)
     after.loss(ids, targets).backward()
-    assert_nearly_equal(flat_before.collect_gradients(), flat_after.collect_gradients())
+    assert_nearly_equal(gradients_of(flat_before), gradients_of(flat_after))
     before.loss(ids, targets).backward()
-    np.testing.assert_allclose(flat_before.collect_gradients(), 2 * flat_after.gradients, rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(gradients_of(flat_before), 2 * flat_after.gradients, rtol=1e-5, atol=1e-8)
 
 
 def test_zero_grad_leaves_the_memory_alone(config):
-    flat = FlatParameters(Transformer(config))
+    flat = flat_of(Transformer(config))
     flat.gradients[...] = 7.0
     flat.zero_grad()
     assert (flat.gradients == 7.0).all()
-    assert (flat.collect_gradients() == 0.0).all()
+    assert (gradients_of(flat) == 0.0).all()
 
 
 def test_a_gradient_set_by_hand_is_copied(config):
     model = Transformer(config)
-    flat = FlatParameters(model)
+    flat = flat_of(model)
     model.final_norm.weight.grad = Tensor(np.arange(config.width, dtype=np.float32))
-    gradients = flat.split(flat.collect_gradients())
+    gradients = flat.split(gradients_of(flat))
     assert np.array_equal(gradients["final_norm.weight"], np.arange(config.width))
     assert not gradients["embedding.weight"].any()
 
 
-def test_frozen_parameters_stay_out(config):
+def test_data_that_was_assigned_moves_back(config):
     model = Transformer(config)
-    model.embedding.weight.requires_grad_(False)
-    flat = FlatParameters(model)
-    assert "embedding.weight" not in flat.places
-    assert flat.values.size == model.parameter_count() - model.embedding.weight.size
+    flat = flat_of(model)
+    model.final_norm.weight.data = np.full(config.width, 2.0, np.float32)
+    flat.collect()
+    assert (flat.values[flat.slices["final_norm.weight"]] == 2.0).all()
+    assert np.shares_memory(model.final_norm.weight.data, flat.values)
 
 
-def test_split_of_the_last_part():
-    model = Module()
-    model.a, model.b = (
-        Linear(2, 3, np.random.default_rng(0), bias=True),
-        Linear(3, 1, np.random.default_rng(0), bias=True),
-    )
-    flat = FlatParameters(model)
-    assert list(flat.places) == ["a.weight", "b.weight", "a.bias", "b.bias"]
-    rest = flat.split(np.arange(4.0), start=flat.vectors.start)
-    assert {name: piece.tolist() for name, piece in rest.items()} == {"a.bias": [0, 1, 2], "b.bias": [3]}
-    first = flat.split(np.arange(9.0))
-    assert first["a.weight"].shape == (3, 2) and first["b.weight"].tolist() == [[6, 7, 8]]
-
-
-def test_a_model_that_lives_elsewhere_by_now_is_an_error(config):
+def test_another_shape_or_dtype_is_an_error(config):
     model = Transformer(config)
-    old, _ = FlatParameters(model), FlatParameters(model)
-    with pytest.raises(InputError, match="given another array since the optimizer was made"):
-        old.collect_gradients()
-
-
-def test_nothing_to_learn_and_mixed_dtypes_are_errors(config):
-    with pytest.raises(InputError, match="no parameter of the model wants a gradient"):
-        FlatParameters(Module())
+    flat = flat_of(model)
+    model.final_norm.weight.data = np.ones(config.width + 1, np.float32)
+    with pytest.raises(InputError, match=r"final_norm.weight was moved to another device or reshaped"):
+        flat.collect()
     model = Transformer(config)
     model.final_norm.weight.data = model.final_norm.weight.data.astype(np.float64)
     with pytest.raises(InputError, match=r"one dtype.*float32.*float64"):
-        FlatParameters(model)
+        flat_of(model)
+
+
+def test_runs_are_neighbours_with_a_gradient_and_the_same_count():
+    names = ["a", "b", "c", "d", "e"]
+    parameters = {name: Tensor(np.ones(i + 1, np.float32), requires_grad=True) for i, name in enumerate(names)}
+    flat = FlatParameters(parameters)  # slices: 0:1, 1:3, 3:6, 6:10, 10:15
+    for name in "abde":
+        parameters[name].grad = Tensor(np.ones_like(parameters[name].data))
+    assert flat.runs(dict.fromkeys(names, 0)) == [(slice(0, 3), 0), (slice(6, 15), 0)]
+    counts = {**dict.fromkeys(names, 1), "e": 0}
+    assert flat.runs(counts) == [
+        (slice(0, 3), 1),
+        (slice(6, 10), 1),
+        (slice(10, 15), 0),
+    ]

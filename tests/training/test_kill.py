@@ -15,7 +15,8 @@ from tinygrad_llm.training.settings import TrainingSettings
 from tinygrad_llm.training.trainer import Trainer
 
 KILLS, STEPS, CHECKPOINT_EVERY = 20, 400, 2
-LONGEST = 0.15  # seconds between the first event and the kill
+MOST_EVENTS = 12  # of a killed run: far too few to finish it, on a machine of any speed
+MOMENTS = 0.01  # seconds after the last permission within which the kill comes
 
 SCRIPT = """
 import sys
@@ -30,6 +31,8 @@ tokens, lengths = np.load(sys.argv[2]), np.load(sys.argv[3])
 validation = validation_windows(tokens[:400], 16, 6, lengths)
 for event in Trainer(run, Transformer(run.config, run.settings.seed), tokens, validation).run():
     print(event, flush=True)
+    if "killed" in sys.argv and not sys.stdin.readline():  # it goes on when it is allowed to
+        break
 """
 
 
@@ -37,7 +40,7 @@ for event in Trainer(run, Transformer(run.config, run.settings.seed), tokens, va
 def test_twenty_kills(tmp_path, world, tiny):
     config = tiny.gpt2(dropout=0.1)
     settings = TrainingSettings(
-        steps=STEPS, batch=2, accumulate=2, rate=1e-2, eval_every=50, checkpoint_every=CHECKPOINT_EVERY
+        steps=STEPS, batch=2, accumulate=2, lr=1e-2, eval_every=50, checkpoint_every=CHECKPOINT_EVERY
     )
     whole, killed = (
         RunFolder.create(tmp_path / name, config, settings, world.tokenizer) for name in ("whole", "killed")
@@ -53,14 +56,18 @@ def test_twenty_kills(tmp_path, world, tiny):
         str(tmp_path / "lengths.npy"),
     ]
 
-    moments = np.random.default_rng(0).uniform(0.0, LONGEST, KILLS)
-    for moment in moments:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        process.stdout.readline()  # it is running now
-        time.sleep(moment)
+    rng = np.random.default_rng(0)
+    for events in rng.integers(1, MOST_EVENTS + 1, KILLS):
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        process = subprocess.Popen([*command, "killed"], text=True, **pipes)
+        for _ in range(events):
+            process.stdout.readline()
+            process.stdin.write("\n")
+            process.stdin.flush()
+        time.sleep(rng.uniform(0.0, MOMENTS))  # so that the kill hits any part of what comes next
         process.kill()
         process.communicate()
-        assert process.returncode == -signal.SIGKILL, "the run was over before it could be killed: make it longer"
+        assert process.returncode == -signal.SIGKILL
         check_nothing_is_lost(killed)
 
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)

@@ -8,7 +8,7 @@ import pytest
 
 from tinygrad_llm.errors import InputError, MachineError
 from tinygrad_llm.nn.transformer import Transformer
-from tinygrad_llm.training import parallel
+from tinygrad_llm.training import data_parallel
 from tinygrad_llm.training.checkpoints import list_checkpoints
 from tinygrad_llm.training.events import Evaluated, Resumed, Stepped
 from tinygrad_llm.training.run_folder import RunFolder
@@ -19,7 +19,7 @@ STEPS = 9
 
 
 def settings(**changes):
-    values = {"steps": STEPS, "batch": 3, "accumulate": 2, "rate": 1e-2, "eval_every": 4, "checkpoint_every": 3}
+    values = {"steps": STEPS, "batch": 3, "accumulate": 2, "lr": 1e-2, "eval_every": 4, "checkpoint_every": 3}
     return TrainingSettings(**{**values, **changes})
 
 
@@ -45,7 +45,7 @@ def train(tmp_path, world):
 
 def check_equal(resumed, reference):
     assert np.array_equal(resumed.optimizer.flat.values, reference.optimizer.flat.values)
-    state, expected = resumed.optimizer.state(), reference.optimizer.state()
+    state, expected = resumed.optimizer.state_dict(), reference.optimizer.state_dict()
     assert state.keys() == expected.keys()
     for name, array in state.items():
         assert np.array_equal(array, expected[name]), name
@@ -77,13 +77,13 @@ def test_resumed_equals_uninterrupted_wherever_it_stopped(train, tiny, optimizer
         check_equal(resumed, reference)
 
 
-@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="crews are made on Linux only")
-def test_resumed_equals_uninterrupted_with_a_crew(train, tiny, monkeypatch):
-    monkeypatch.setattr(parallel, "WORTH_A_CREW", 0.0)
-    monkeypatch.setattr(parallel.workers, "cores", 2)
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="shared memory without a name is Linux's")
+def test_resumed_equals_uninterrupted_with_workers(train, tiny, monkeypatch):
+    monkeypatch.setattr(data_parallel, "WORTH_OPERATIONS", 0.0)
+    monkeypatch.setattr(data_parallel.thread_pool, "cores", 2)
     config, chosen = tiny.llama(dropout=0.2), settings(optimizer="muon")
     reference = train("whole", config, chosen)
-    assert len(reference.crew.helpers) == 1
+    assert len(reference.data_parallel.workers) == 1
     train("stopped", config, chosen, until=5)
     resumed = train("stopped")
     assert resumed.resumed.step == 3
@@ -148,11 +148,11 @@ def test_a_full_disk_ends_the_run_and_costs_steps_and_nothing_else(train, tiny, 
 def test_a_run_by_minutes_is_bit_equal_once_its_length_is_known(train, tiny):
     config, chosen = tiny.gpt2(dropout=0.1), settings(steps=None, minutes=0.1, checkpoint_every=40, eval_every=50)
 
-    def clock(rate):
+    def clock(seconds):
         now = [0.0]
 
         def tick():
-            now[0] += rate
+            now[0] += seconds
             return now[0]
 
         return tick

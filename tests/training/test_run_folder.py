@@ -32,11 +32,11 @@ def test_a_new_folder_can_be_opened_again(run, world, tiny):
 
 def test_the_model_comes_back_with_its_tokenizer(run):
     model = Transformer(run.config, seed=5)
-    run.save_model(model.state())
+    run.save_model(model.state_dict())
     loaded, tokenizer = run.load_model()
     assert tokenizer.vocab_size == run.config.vocab_size
-    for name, parameter in model.parameters().items():
-        assert np.array_equal(loaded.parameters()[name].data, parameter.data)
+    for name, parameter in model.named_parameters():
+        assert np.array_equal(loaded.state_dict()[name], parameter.data)
 
 
 def test_parents_are_made_and_an_empty_folder_is_fine(tmp_path, world, tiny):
@@ -54,7 +54,7 @@ def test_a_folder_that_is_not_empty_is_refused(run, world, tiny):
 
 
 def test_overwrite_deletes_the_files_of_the_run_and_no_others(run, world, tiny):
-    run.save_model(Transformer(run.config).state())
+    run.save_model(Transformer(run.config).state_dict())
     run.append_metrics({"step": 1})
     (run.checkpoints / "step-00000001.safetensors").write_bytes(b"old")
     (run.path / "loss.png").write_bytes(b"old")
@@ -134,9 +134,9 @@ def test_a_config_of_another_structure_names_file_and_key(run, changes, message)
         RunFolder(run.path)
 
 
-@pytest.mark.parametrize("name", ["layers", "vocab_size", "width", "hidden", "heads", "context", "head_width"])
+@pytest.mark.parametrize("name", ["layers", "vocab_size", "width", "hidden", "heads", "context", "head_dim"])
 def test_a_config_that_is_far_larger_than_the_weights_allocates_nothing(run, name, tiny):
-    run.save_model(Transformer(run.config).state())
+    run.save_model(Transformer(run.config).state_dict())
     model = tiny.gpt2().to_dict() | {name: 2**40}
     if name == "heads":
         model |= {"width": 2**40, "kv_heads": 2**40}
@@ -174,14 +174,14 @@ def test_a_truncated_config_is_an_input_error(run):
 def test_a_missing_or_truncated_model_says_what_to_do(run):
     with pytest.raises(InputError, match=r"has no model.safetensors yet.*--resume"):
         run.load_model()
-    run.save_model(Transformer(run.config).state())
+    run.save_model(Transformer(run.config).state_dict())
     path = run.path / "model.safetensors"
     for length in (0, 5, 100, path.stat().st_size - 1):
         path.write_bytes(path.read_bytes()[:length] if length else b"")
         with pytest.raises(InputError, match=r"model.safetensors is damaged"):
             run.load_model()
-        run.save_model(Transformer(run.config).state())
-    run.save_model(Transformer(run.config.with_(width=32)).state())
+        run.save_model(Transformer(run.config).state_dict())
+    run.save_model(Transformer(run.config.with_(width=32)).state_dict())
     with pytest.raises(InputError, match=r"model.safetensors is damaged .*embedding.weight"):
         run.load_model()
     (run.path / "tokenizer.json").unlink()

@@ -21,15 +21,15 @@ from tinygrad_llm.training.settings import TrainingSettings
         {"eval_windows": 0},
         {"checkpoint_every": 0},
         {"checkpoint_minutes": 0.0},
-        {"rate": 0.0},
-        {"rate": math.nan},
-        {"rate": "fast"},
+        {"lr": 0.0},
+        {"lr": math.nan},
+        {"lr": "fast"},
         {"clip": -1.0},
-        {"warmup": 1.0},
+        {"warmup": 1.1},
         {"beta1": 1.0},
         {"beta2": -0.1},
         {"momentum": 1.0},
-        {"min_rate": 0.01},
+        {"min_lr": 0.01},
         {"weight_decay": -0.1},
         {"weight_decay": 1000.0},
         {"seed": -1},
@@ -41,7 +41,7 @@ from tinygrad_llm.training.settings import TrainingSettings
 def test_a_value_that_cannot_be_is_named(bad):
     (name,) = bad
     with pytest.raises(InputError, match=name):
-        TrainingSettings(**{"steps": 10, "rate": 1e-3, **bad})
+        TrainingSettings(**{"steps": 10, "lr": 1e-3, **bad})
 
 
 def test_there_is_exactly_one_budget():

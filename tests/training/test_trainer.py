@@ -10,10 +10,11 @@ import pytest
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.training import trainer as trainer_module
+from tinygrad_llm.training.adamw import AdamW
 from tinygrad_llm.training.checkpoints import newest_checkpoint
 from tinygrad_llm.training.evaluation import evaluate
 from tinygrad_llm.training.events import Evaluated, Finished, Resumed, Saved, Stepped
-from tinygrad_llm.training.optimizers import AdamW
+from tinygrad_llm.training.parameter_groups import parameter_groups
 from tinygrad_llm.training.run_folder import RunFolder
 from tinygrad_llm.training.settings import TrainingSettings
 from tinygrad_llm.training.trainer import Trainer, interrupts_held_back, train_step
@@ -34,7 +35,7 @@ def make_trainer(tmp_path, world):
 
 
 def few_steps(**changes):
-    return TrainingSettings(**{"steps": 6, "batch": 3, "rate": 1e-2, "eval_every": 4, "checkpoint_every": 2, **changes})
+    return TrainingSettings(**{"steps": 6, "batch": 3, "lr": 1e-2, "eval_every": 4, "checkpoint_every": 2, **changes})
 
 
 def without_times(lines):
@@ -60,7 +61,7 @@ def test_accumulated_equals_the_full_batch_with_uneven_counts(config):
     def gradient(pieces):
         model = Transformer(config, seed=1)
         optimizer = AdamW(model)
-        result = train_step(model, optimizer, [(ids[a:b], targets[a:b]) for a, b in pieces], rate=0.0)
+        result = train_step(model, optimizer, [(ids[a:b], targets[a:b]) for a, b in pieces], lr=0.0)
         return result, optimizer.flat.gradients / result.targets
 
     full, full_gradient = gradient([(0, 16)])
@@ -74,21 +75,22 @@ def test_accumulated_equals_the_full_batch_with_uneven_counts(config):
 def test_a_step_is_along_the_gradient_of_the_mean_loss(config):
     ids, targets = uneven_batch(config)
     by_step, by_hand = Transformer(config), Transformer(config)
-    result = train_step(by_step, AdamW(by_step), [(ids, targets)], rate=0.01)
-    optimizer = AdamW(by_hand)
+    result = train_step(by_step, AdamW(by_step), [(ids, targets)], lr=0.01)
+    optimizer = AdamW(by_hand, lr=0.01)
     loss = by_hand.loss(ids, targets)
     loss.backward()
-    norm = optimizer.step(rate=0.01)
+    norm = optimizer.step()
     assert (result.loss, result.gradient_norm) == pytest.approx((loss.item(), norm), rel=1e-6)
-    for name, parameter in by_hand.parameters().items():
-        np.testing.assert_allclose(by_step.parameters()[name].data, parameter.data, rtol=0, atol=2e-5, err_msg=name)
+    for name, parameter in by_hand.named_parameters():
+        np.testing.assert_allclose(by_step.state_dict()[name], parameter.data, rtol=0, atol=2e-5, err_msg=name)
 
 
 def test_a_batch_without_targets_changes_nothing_but_the_decay(config):
     ids = np.zeros((2, config.context), np.int32)
     model = Transformer(config)
     before = model.final_norm.weight.data.copy()
-    result = train_step(model, AdamW(model), [(ids, np.full_like(ids, -1))], rate=0.01)
+    optimizer = AdamW(parameter_groups(model, weight_decay=0.1))
+    result = train_step(model, optimizer, [(ids, np.full_like(ids, -1))], lr=0.01)
     assert (result.loss, result.gradient_norm, result.targets) == (0.0, 0.0, 0)
     assert np.array_equal(model.final_norm.weight.data, before)
 
@@ -144,16 +146,16 @@ def test_the_weights_are_in_the_folder_after_every_checkpoint(make_trainer, conf
     for event in trainer.run():
         if isinstance(event, Saved):
             model, _ = trainer.run_folder.load_model()
-            for name, parameter in trainer.model.parameters().items():
-                assert np.array_equal(model.parameters()[name].data, parameter.data)
+            for name, parameter in trainer.model.named_parameters():
+                assert np.array_equal(model.state_dict()[name], parameter.data)
 
 
 def test_the_rate_of_every_step_follows_the_schedule(make_trainer, tiny):
-    settings = few_steps(steps=10, warmup=0.2, rate=1.0e-2, min_rate=1.0e-3, schedule="linear")
-    rates = [event.rate for event in make_trainer(tiny.gpt2(), settings).run() if isinstance(event, Stepped)]
+    settings = few_steps(steps=10, warmup=0.2, lr=1.0e-2, min_lr=1.0e-3, schedule="linear")
+    lrs = [event.lr for event in make_trainer(tiny.gpt2(), settings).run() if isinstance(event, Stepped)]
     # Read in the middle of a step: 0.05 and 0.15 of the run lie in the warm-up, then 0.0625, 0.1875, ... of the rest.
     after = [1.0e-3 + 9.0e-3 * (1 - (k + 0.5) / 8) for k in range(8)]
-    assert rates == pytest.approx([0.25e-2, 0.75e-2, *after])
+    assert lrs == pytest.approx([0.25e-2, 0.75e-2, *after])
 
 
 def test_a_run_by_minutes_ends_near_its_time(make_trainer, tiny):
@@ -168,8 +170,8 @@ def test_a_run_by_minutes_ends_near_its_time(make_trainer, tiny):
     totals = [event.total_steps for event in events if isinstance(event, Stepped)]
     assert len(totals) == totals[-1]
     assert len(set(totals[len(totals) // 8 :])) == 1  # fixed after a tenth
-    rates = [event.rate for event in events if isinstance(event, Stepped)]
-    assert max(rates) == pytest.approx(1e-2, rel=0.05) and rates[-1] == pytest.approx(1e-4, rel=0.2)
+    lrs = [event.lr for event in events if isinstance(event, Stepped)]
+    assert max(lrs) == pytest.approx(1e-2, rel=0.05) and lrs[-1] == pytest.approx(1e-3, rel=0.02)
 
 
 def test_saving_by_the_clock(make_trainer, tiny):

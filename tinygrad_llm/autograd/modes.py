@@ -1,6 +1,6 @@
-"""What is switched on at the moment: recording, fast pairs, and who is looking on.
+"""What is switched on at the moment: recording, fast pairs, and observers.
 
-Comes before: nothing but the language. Comes after: `primitive`, which asks on every op.
+Used by: `primitive`, which looks here on every op.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tinygrad_llm.autograd.primitive import Fused, Node, Primitive
+    from tinygrad_llm.autograd.primitive import Node, Op
     from tinygrad_llm.autograd.tensor import Tensor
 
 
-class Watcher:
-    """Someone who looks on while ops are computed and gradients flow; the base of `steps`, `find_bad_values`, ..."""
+class Observer:
+    """Base of everything that follows a computation: `steps`, `find_bad_values`, `Profile`, ... See `observing`."""
 
-    def computed(self, op: Primitive | Fused, inputs: tuple, options: dict[str, Any], out: Tensor) -> None:
-        """`op` has just made `out`, whether it was recorded or not."""
+    def on_forward(self, op: Op, inputs: tuple, options: dict[str, Any], out: Tensor) -> None:
+        """Called when `op` has computed `out`, whether it was recorded or not."""
 
-    def pulled(self, node: Node, out: Tensor, g: Any, gradients: tuple) -> None:
-        """The gradient `g` of `out` has just been turned into the `gradients` of what went into its node."""
+    def on_backward(self, node: Node, out: Tensor, g: Any, gradients: tuple) -> None:
+        """Called when the gradient `g` of `out` has been turned into the `gradients` of the inputs of its node."""
 
 
 class _Mode:
@@ -30,7 +30,7 @@ class _Mode:
 
     recording = True
     fast = os.environ.get("TINYGRAD_LLM_PLAIN", "") in ("", "0")
-    watchers: tuple[Watcher, ...] = ()
+    observers: tuple[Observer, ...] = ()
 
 
 mode = _Mode()
@@ -38,7 +38,7 @@ mode = _Mode()
 
 @contextlib.contextmanager
 def recording(on: bool) -> Iterator[None]:
-    """Inside, ops on tensors that want gradients are recorded, or not."""
+    """Inside, ops on tensors that require gradients are recorded, or not."""
     before, mode.recording = mode.recording, on
     try:
         yield
@@ -53,7 +53,7 @@ def no_grad() -> contextlib.AbstractContextManager[None]:
 
 @contextlib.contextmanager
 def plain() -> Iterator[None]:
-    """Inside, every fused op runs its plain definition: slower, and every step can be read."""
+    """Inside, every fused op runs its plain definition: slower, and a debugger can step through every formula."""
     before, mode.fast = mode.fast, False
     try:
         yield
@@ -62,10 +62,10 @@ def plain() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def watching(watcher: Watcher) -> Iterator[None]:
-    """Inside, `watcher` is told of every op and every gradient."""
-    before, mode.watchers = mode.watchers, (*mode.watchers, watcher)
+def observing(observer: Observer) -> Iterator[None]:
+    """Inside, `observer` is called after every op and after every gradient rule."""
+    before, mode.observers = mode.observers, (*mode.observers, observer)
     try:
         yield
     finally:
-        mode.watchers = before
+        mode.observers = before

@@ -6,20 +6,21 @@ nets with sublinear memory cost", section 4). With one checkpoint per layer of a
 activations plus the inside of one layer, instead of the inside of n, for about a third more arithmetic.
 
 It is an op like a fused one: a definition, whose gradient is that of running it once more. Gradients of every order
-follow, and so do those of parameters that `fn` uses without being handed them.
+follow, and so do those of parameters that `fn` uses without taking them as arguments.
 
-Comes before: `primitive`, which knows how to pull a gradient through a definition. Comes after: any deep model.
+Builds on: `primitive`, which differentiates a definition. Used by: any deep model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.autograd.modes import Watcher, mode, no_grad, watching
-from tinygrad_llm.autograd.primitive import Node, Op, pull_through, recorded
+from tinygrad_llm.autograd.fused import through_definition
+from tinygrad_llm.autograd.modes import Observer, mode, no_grad, observing
+from tinygrad_llm.autograd.primitive import Node, Op, recorded
 from tinygrad_llm.autograd.tensor import Tensor, is_tracked, raw
 from tinygrad_llm.errors import InputError
 
@@ -43,61 +44,65 @@ def checkpoint(fn: Callable[..., Tensor], rng: np.random.Generator | None = None
     """
     op = Recomputed(fn, rng)
 
-    def remembered(*inputs: Any, **options: Any) -> Tensor:
+    def recomputed(*inputs: Any, **options: Any) -> Tensor:
         if not mode.recording:
             return fn(*inputs, **options)
         state = None if rng is None else rng.bit_generator.state
-        met = Met()
-        with no_grad(), watching(met):
+        captured = Captured()
+        with no_grad(), observing(captured):
             out = fn(*(x.detach() if isinstance(x, Tensor) else x for x in inputs), **options)
         if not isinstance(out, Tensor):
             raise InputError(f"checkpoint: {op.name} must return one Tensor, it returned {type(out).__name__}.")
-        everything = (*inputs, *met.captured.values())
+        everything = (*inputs, *captured.tensors())
         return recorded(op, out.data, everything, [raw(x) for x in everything], options, (len(inputs), state))
 
-    return remembered
+    return recomputed
 
 
-class Met(Watcher):
-    """Collects the tensors that want gradients and that an op meets.
+class Captured(Observer):
+    """Collects the tensors that require gradients, that an op takes as inputs, and that the function did not make.
 
-    It looks on inside `no_grad`, where nothing that is computed wants gradients, and the inputs were handed over
-    without their history: so these are tensors that the function captured.
+    It observes inside `no_grad`, and the arguments of the function were detached. So what still requires a gradient is
+    either captured or made by the function itself, where that takes derivatives.
     """
 
     def __init__(self) -> None:
-        self.captured: dict[int, Tensor] = {}
+        self.met: dict[int, Tensor] = {}
+        self.made: dict[int, Tensor] = {}
 
-    def computed(self, op: Op, inputs: tuple, options: dict[str, Any], out: Tensor) -> None:
-        for x in inputs:
-            if is_tracked(x):
-                self.captured[id(x)] = x
+    def on_forward(self, op: Op, inputs: tuple, options: dict[str, Any], out: Tensor) -> None:
+        self.met.update({id(x): x for x in inputs if is_tracked(x)})
+        if out.requires_grad:
+            self.made[id(out)] = out
+
+    def tensors(self) -> list[Tensor]:
+        """Those that require gradients still: the variables of derivatives that the function took do not."""
+        return [x for key, x in self.met.items() if key not in self.made and x.requires_grad]
 
 
 class Recomputed:
     """The op that `checkpoint` records. The inputs of its node are those of the function, then what that captured."""
-
-    adds_in_place = False
 
     def __init__(self, fn: Callable[..., Tensor], rng: np.random.Generator | None) -> None:
         self.fn = self.rule = fn
         self.rng = rng
         self.name = getattr(fn, "__name__", type(fn).__name__)
 
-    def pull(self, g: Any, out: Tensor, node: Node, create_graph: bool) -> tuple:
+    def backward(self, node: Node, g: Any, out: Tensor, wanted: Sequence[bool]) -> tuple:
+        """The gradient of every input, as that of the definition of a Fused op."""
         count, state = node.saved
+        value = node.value
 
         def again(*inputs: Any, **options: Any) -> Tensor:
-            value = self.run(inputs, options, state)
-            if out.size and abs(value.data - out.data).max() > SAME * abs(out.data).max():
+            new = self.run(inputs, options, state)
+            if value.size and abs(new.data - value).max() > SAME * abs(value).max():
                 raise InputError(
                     f"checkpoint: {self.name} returned other values when it was run again. If it draws random numbers, "
                     "say checkpoint(fn, rng=generator); else something that it uses was changed in between."
                 )
-            return value
+            return new
 
-        inputs, captured = node.inputs[:count], node.inputs[count:]
-        return pull_through(again, g, inputs, node.options, create_graph=create_graph, captured=captured)
+        return through_definition(again, g, node.inputs[:count], node.options, captured=node.inputs[count:])
 
     def run(self, inputs: tuple, options: dict[str, Any], state: Any) -> Tensor:
         """fn, with its generator set back to `state`."""

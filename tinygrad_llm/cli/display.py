@@ -4,7 +4,7 @@ Both are told the trainer's events (`training.events`) and read the same figures
 nothing about the training. On a terminal the evaluations with their samples scroll by, so that one watches letters
 become words and words become speech; below them stand the bar and the figures of this moment.
 
-Comes before: `training.events`. Comes after: `cli.train`.
+Builds on: `training.events`. Used by: `cli.train`.
 Left out on purpose: a screen of its own (what was shown shall still be there afterwards), and a thread that redraws
 (the cores are for the training).
 """
@@ -42,14 +42,14 @@ ACCENT, QUIET, VALUE, HELD_OUT = "cyan", "bright_black", "bold", "magenta"
 class Readings:
     """The figures of a run at this moment, read off its events.
 
-    step, total_steps: how far it is. loss: nats per token of the last steps. rate: the learning rate.
+    step, total_steps: how far it is. loss: nats per token of the last steps. lr: the learning rate.
     evaluated: the last evaluation. losses: of every step.
     seconds_left: until the end of the run, at the pace of the whole run so far.
     """
 
     def __init__(self) -> None:
         self.step, self.total_steps = 0, 0
-        self.loss, self.rate, self.seconds_left = 0.0, 0.0, 0.0
+        self.loss, self.lr, self.seconds_left = 0.0, 0.0, 0.0
         self.evaluated: Evaluated | None = None
         self.losses: list[float] = []
         self._recent: deque[Stepped] = deque()
@@ -64,7 +64,7 @@ class Readings:
                 self._take_step(event)
 
     def _take_step(self, step: Stepped) -> None:
-        self.step, self.total_steps, self.rate = step.step, step.total_steps, step.rate
+        self.step, self.total_steps, self.lr = step.step, step.total_steps, step.lr
         self.losses.append(step.loss)
         last = self.losses[-LOSS_STEPS:]
         self.loss = sum(last) / len(last)
@@ -135,7 +135,7 @@ class LineDisplay(Display):
         columns += [f"validation loss {event.loss:.4f}", f"{event.bits_per_byte:.4f} bits per byte"]
         if now.losses:
             columns += [
-                f"learning rate {now.rate:.2e}",
+                f"learning rate {now.lr:.2e}",
                 f"{now.tokens_per_second:,.0f} tokens per second",
                 f"{clock(now.seconds_left)} left",
             ]
@@ -234,7 +234,7 @@ def live_view(now: Readings, width: int) -> Group:
         figures.add_row("validation loss", Text(f"{now.evaluated.loss:.3f}", HELD_OUT), held_out)
     if now.losses:
         figures.add_row("speed", f"{now.tokens_per_second:,.0f}", "tokens per second")
-        figures.add_row("learning rate", f"{now.rate:.2e}", "")
+        figures.add_row("learning rate", f"{now.lr:.2e}", "")
     return Group(figures, progress_line(now, width)) if now.losses else Group(Text("First steps", QUIET))
 
 

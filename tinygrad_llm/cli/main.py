@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 the machine failed (disk, network), 2 the user asked for s
 
 import io
 import sys
+from typing import Annotated
 
 import typer
 
@@ -19,6 +20,7 @@ from tinygrad_llm.cli.score import score
 from tinygrad_llm.cli.train import train
 from tinygrad_llm.cli.tune import tune
 from tinygrad_llm.errors import InputError, MachineError
+from tinygrad_llm.version import __version__
 
 app = typer.Typer(
     name="tinygrad-llm",
@@ -27,6 +29,23 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tinygrad-llm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and end.", callback=show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What can be said before the command; typer shows the help of `app`."""
+
+
 app.command()(train)
 app.command()(tune)
 app.command()(generate)

@@ -11,12 +11,12 @@ import typer
 from rich.console import Console
 
 from tinygrad_llm.cli.arguments import NO_SAMPLING, PROMPT_HELP, ModelArgument, with_sampling
+from tinygrad_llm.drawing.svg import Picture
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation.logits_processors import SamplerChain
 from tinygrad_llm.generation.sampling_config import SamplingConfig
 from tinygrad_llm.language_model import LanguageModel
 from tinygrad_llm.pictures.distribution import SHOWN
-from tinygrad_llm.pictures.svg import Picture
 
 
 @with_sampling(temperature=1.0)

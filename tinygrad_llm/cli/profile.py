@@ -1,6 +1,6 @@
 """`tinygrad-llm profile`: where the time of a training step goes, and that of writing, beside what the machine can do.
 
-Comes before: `training.profile`, `generation.profile`. Comes after: the person who wants to know, or to make it faster.
+Builds on: `training.profile`, `generation.profile`. Used by: `cli.main`.
 """
 
 from __future__ import annotations
@@ -9,46 +9,51 @@ import json
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import typer
 from rich.console import Console
 
+from tinygrad_llm.cli.arguments import NETWORK_HELP
+from tinygrad_llm.cli.options import OptionsOf, expand_options
 from tinygrad_llm.debugging.profile import Profile
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.files import atomic_write_bytes
 from tinygrad_llm.generation.profile import profile_generation
 from tinygrad_llm.hub.base import Base
 from tinygrad_llm.kernels.peaks import Peaks, measured_peaks
-from tinygrad_llm.kernels.threads import workers
+from tinygrad_llm.kernels.threads import thread_pool
 from tinygrad_llm.nn.config import TransformerConfig
+from tinygrad_llm.nn.describe import num_parameters
 from tinygrad_llm.nn.lora import lora
 from tinygrad_llm.nn.transformer import Transformer
+from tinygrad_llm.optim import AdamW, Muon
 from tinygrad_llm.text.batches import Batches
-from tinygrad_llm.training.optimizers import AdamW, Muon
-from tinygrad_llm.training.plan import parameter_count
 from tinygrad_llm.training.profile import profile_training
 from tinygrad_llm.training.run_folder import RunFolder
 from tinygrad_llm.training.shapes import SHAPES, Shape
 
 EPOCH_WINDOWS = 100  # of random tokens: what the tokens are does not change how long they take
 
+SHAPE_HELP = {
+    "model": "The kind of network.",
+    **{name: NETWORK_HELP[name] for name in ("layers", "heads", "kv_heads", "width", "context", "vocab_size")},
+    "batch": "Windows per step.",
+}
 
+
+@expand_options
 def profile(
     run: Annotated[
         Path | None, typer.Argument(metavar="[RUN]", help="The folder of a run: its model and batch are profiled.")
     ] = None,
+    *,
     shape: Annotated[str | None, typer.Option(help=f"Instead of RUN: {', '.join(SHAPES)}.")] = None,
-    model: Annotated[str | None, typer.Option(help="gpt2 or llama; this and what follows changes the shape.")] = None,
-    layers: Annotated[int | None, typer.Option(help="Layers of attention and MLP.")] = None,
-    heads: Annotated[int | None, typer.Option(help="Attention heads per layer.")] = None,
-    kv_heads: Annotated[int | None, typer.Option(help="Key-value heads.")] = None,
-    width: Annotated[int | None, typer.Option(help="Channels per token.")] = None,
-    context: Annotated[int | None, typer.Option(help="Tokens per window.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Windows per step.")] = None,
-    vocab_size: Annotated[int | None, typer.Option(help="Tokens in the vocabulary.")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adamw or muon.")] = None,
+    changes: Annotated[dict[str, Any], OptionsOf(Shape, optional=True, help=SHAPE_HELP, panel="Changes to the shape")],
+    optimizer: Annotated[
+        Literal["adamw", "muon"] | None, typer.Option(help="The optimizer.", show_default="that of RUN, or adamw")
+    ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Training steps that are watched.")] = 5,
     tokens: Annotated[int, typer.Option(min=0, help="Tokens that are written, and watched; 0: none.")] = 32,
     one_core: Annotated[bool, typer.Option("--one-core", help="Let everything happen on one core.")] = False,
@@ -61,20 +66,8 @@ def profile(
     half a context, and the writing of tokens after it. All in this one process, on random tokens; nothing is changed.
     """
     console = Console(highlight=False)
-    changes = {
-        "model": model,
-        "layers": layers,
-        "heads": heads,
-        "kv_heads": kv_heads,
-        "width": width,
-        "context": context,
-        "batch": batch,
-        "vocab_size": vocab_size,
-    }
-    config, windows, kind = wanted(run, shape, {name: value for name, value in changes.items() if value is not None})
+    config, windows, kind = wanted(run, shape, changes)
     kind = optimizer or kind
-    if kind not in ("adamw", "muon"):
-        raise InputError(f"optimizer must be adamw or muon, it was {kind!r}.")
     network = Transformer(config)
     base = None if run is None else Base.of_run(RunFolder(run))
     if base is not None and base.rank is not None:
@@ -84,7 +77,7 @@ def profile(
     made = (AdamW if kind == "adamw" else Muon)(network)
     prompt = np.arange(max(1, config.context // 2)) % config.vocab_size
     tokens = min(tokens, config.context - len(prompt))  # beyond its context a model reads again, which is another story
-    with workers.on_this_core() if one_core else nullcontext():
+    with thread_pool.on_this_core() if one_core else nullcontext():
         with console.status("Training"):
             training = profile_training(network, made, random_batches(config, windows), steps=steps)
         with console.status("Writing"):
@@ -99,8 +92,8 @@ def profile(
         f"{peaks.read / 1e9:,.1f} GB/s and copied at {peaks.copy / 1e9:,.1f} GB/s."
     )
     console.print(
-        "All of it ran in this one process; training shares a batch among several where that pays. A token that is "
-        "written while nobody looks on takes a shorter path through the same formulas (generation/one_token.py)."
+        "All of it ran in this one process; training shares a batch among several where that pays. While nothing is "
+        "measured, generation computes products of the same input as one, so it is a little faster."
     )
     if plot:
         draw(plot, training, peaks, config, windows)
@@ -128,8 +121,6 @@ def wanted(run: Path | None, shape: str | None, changes: dict[str, Any]) -> tupl
         return config, changes.get("batch", folder.settings.batch), folder.settings.optimizer
     if shape is not None and shape not in SHAPES:
         raise InputError(f"shape must be one of {', '.join(SHAPES)}, it was {shape!r}.")
-    if changes.get("model", "gpt2") not in ("gpt2", "llama"):
-        raise InputError(f"model must be gpt2 or llama, it was {changes['model']!r}.")
     sizes: Shape = replace(SHAPES[shape or "small"], **changes)
     return sizes.config, sizes.batch, "adamw"
 
@@ -147,11 +138,12 @@ def say(console: Console, profiled: Profile, peaks: Peaks, rounds: int, tokens: 
     from tinygrad_llm.pictures.profile_table import profile_table
 
     whole = profiled.total()
-    seconds, least, rate = whole.seconds / rounds, whole.least_seconds(peaks) / rounds, whole.operations / whole.seconds
+    seconds, least = whole.seconds / rounds, whole.least_seconds(peaks) / rounds
+    speed = whole.operations / whole.seconds
     console.print(profile_table(profiled, peaks, rounds, title))
     console.print(
-        f"{tokens / seconds:,.0f} tokens/s at {rate / 1e9:,.0f} GFLOP/s, {rate / peaks.operations:.0%} of the peak. At "
-        f"best it would take {1000 * least:,.2f} ms, which is {least / seconds:.0%} of {1000 * seconds:,.2f} ms.\n"
+        f"{tokens / seconds:,.0f} tokens/s at {speed / 1e9:,.0f} GFLOP/s, {speed / peaks.operations:.0%} of the peak. "
+        f"At best it would take {1000 * least:,.2f} ms, which is {least / seconds:.0%} of {1000 * seconds:,.2f} ms.\n"
     )
 
 
@@ -163,7 +155,7 @@ def draw(path: Path, profiled: Profile, peaks: Peaks, config: TransformerConfig,
 
     whole, tokens = profiled.total(), windows * config.context
     subtitle = (
-        f"{parameter_count(config):,} parameters: {config.layers} layers of width {config.width}, {windows} windows of "
+        f"{num_parameters(config):,} parameters: {config.layers} layers of width {config.width}, {windows} windows of "
         f"{config.context}; {tokens / whole.seconds:,.0f} tokens/s, "
         f"{whole.least_seconds(peaks) / whole.seconds:.0%} of what the machine could do"
     )

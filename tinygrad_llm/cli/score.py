@@ -1,7 +1,8 @@
 """`tinygrad-llm score`: how well a model predicts a text, and which tokens surprise it most.
 
 Perplexity is exp of the mean of -log p per token: it depends on the tokenizer. Bits per byte is the sum of -log2 p
-divided by the bytes of the text, and can be compared between models.
+divided by the bytes of the text, and can be compared between models. Special tokens in the text are tokens, as in
+training, and stand for no bytes.
 """
 
 import json
@@ -20,6 +21,7 @@ from tinygrad_llm.errors import InputError
 from tinygrad_llm.files import read_text
 from tinygrad_llm.language_model import LanguageModel
 from tinygrad_llm.pictures.distribution import label, number
+from tinygrad_llm.text.special_tokens import split_at_names
 from tinygrad_llm.text.tokenizer import Tokenizer
 
 CONTEXT_BEFORE, CONTEXT_AFTER = 30, 12  # characters that are shown around a token
@@ -36,8 +38,11 @@ def score(
     if not text:
         raise InputError(f"{file} is empty, and has no probability. Give a text of at least one character.")
     loaded, console = LanguageModel.load(model), Console(highlight=False)
-    log_p = loaded.log_probabilities(text)  # (T,)
-    size = len(text.encode())
+    special_tokens = loaded.tokenizer.special_tokens
+    size = len("".join(split_at_names(text, special_tokens)[::2]).encode())
+    if not size:
+        raise InputError(f"{file} has nothing but special tokens. Give a text of at least one character.")
+    log_p = loaded.log_probabilities(text, allowed_special="all")  # (T,)
     numbers = {
         "tokens": len(log_p),
         "bytes": size,
@@ -56,7 +61,8 @@ def score(
     )
     if top:
         console.print(f"\nThe most surprising of them, of {len(log_p):,}:", style="dim")
-        console.print(surprises_table(loaded.tokenizer, loaded.tokenizer.encode_array(text), log_p, top))
+        ids = loaded.tokenizer.encode_array(text, allowed_special="all")  # (T,)
+        console.print(surprises_table(loaded.tokenizer, ids, log_p, top))
 
 
 def surprises_table(tokenizer: Tokenizer, ids: np.ndarray, log_p: np.ndarray, count: int) -> Table:

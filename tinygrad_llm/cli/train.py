@@ -1,11 +1,11 @@
-"""`tinygrad-llm train`: from a text to a model that writes, in front of one's eyes.
+"""`tinygrad-llm train`: trains a model on a text and shows its progress.
 
     text -> tokenizer -> plan -> training -> loss.png, samples.txt
 
 Everything that can be wrong with what was asked is found before the long work begins, and nothing in a folder is
 touched before all of that has passed. What happens then is `training.trainer`; here it is followed and shown.
 
-Comes before: all of the house. Comes after: the person at the keyboard.
+Builds on: `training.trainer`, `text.corpus`, `display`. Used by: `cli.main`, `cli.tune`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -24,34 +24,48 @@ from rich.console import Console
 from rich.text import Text
 
 from tinygrad_llm.backend import DEVICES, import_cupy
+from tinygrad_llm.cli.arguments import (
+    NETWORK_HELP,
+    RUN,
+    DeviceOption,
+    KindOfModel,
+    OverwriteOption,
+    TextsArgument,
+    option,
+)
 from tinygrad_llm.cli.display import QUIET, clock, training_display
+from tinygrad_llm.cli.options import OptionsOf, expand_options, options_given
 from tinygrad_llm.errors import InputError, MachineError
 from tinygrad_llm.hub.assets import SHAKESPEARE, fetch
 from tinygrad_llm.hub.base import Base
 from tinygrad_llm.language_model import LanguageModel
 from tinygrad_llm.nn.config import TransformerConfig
+from tinygrad_llm.nn.describe import num_parameters
 from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.text.batches import ValidationWindows, validation_windows
 from tinygrad_llm.text.corpus import Corpus, Document, read_texts, shakespeare
+from tinygrad_llm.text.special_tokens import split_at_names
 from tinygrad_llm.text.tokenizer import Tokenizer
-from tinygrad_llm.training.events import Evaluated, Finished, Stepped
-from tinygrad_llm.training.plan import gigabytes, make_plan, parameter_count
+from tinygrad_llm.training.evaluation import token_lengths
+from tinygrad_llm.training.events import Evaluated, Finished
+from tinygrad_llm.training.history import History
+from tinygrad_llm.training.plan import gigabytes, make_plan
 from tinygrad_llm.training.run_folder import RunFolder, check_free
 from tinygrad_llm.training.settings import TrainingSettings
 from tinygrad_llm.training.trainer import Trainer
 
-# --- The default run. Each value is the default of the option of the same name. -------------------------------------
+# --- The default run. Each value is the default of the option of the same name -------------------------------------
 
 # Chosen by a sweep at equal arithmetic; the validation text is measured whole.
-MODEL = "llama"
-SHAPE = TransformerConfig(vocab_size=1024, context=128, layers=4, heads=4, width=128, dropout=0.0)
+MODEL: KindOfModel = "llama"
+SIZES = {"vocab_size": 1024, "context": 128, "layers": 4, "heads": 4, "width": 128, "dropout": 0.0}
 TRAINING = TrainingSettings(
     minutes=4.0,
     batch=12,
     accumulate=1,
     optimizer="muon",
-    rate=6e-3,
-    min_rate=3e-4,
+    lr=6e-3,
+    min_lr=3e-4,
     schedule="cosine",
     warmup=0.02,
     weight_decay=0.1,
@@ -71,114 +85,51 @@ OPENING = 40  # characters at most that the proposed commands take from the user
 TEMPERATURE = 0.8
 
 KINDS = {"gpt2": TransformerConfig.gpt2, "llama": TransformerConfig.llama}
-EVENTS = {"step": Stepped, "evaluation": Evaluated}  # the lines of metrics.jsonl
 CHECKPOINTS_AT_ONCE = 3  # the two that are kept, and one that is being written
 MAY_CHANGE_ON_RESUME = {"texts", "out", "resume", "steps", "minutes", "device"}
 EXIT_INTERRUPTED = 130  # 128 + the number of the signal SIGINT, as shells count
 
-RUN, BUDGET, NETWORK, LEARNING = "The run", "How long", "The model", "How it learns"
+NETWORK = "The model"
 
 
-def option(help: str, panel: str, *names: str, default: str | bool = True) -> Any:
-    """An option in a panel of the help page. default: what is shown as its default, if not the value itself."""
-    return typer.Option(*names, help=help, rich_help_panel=panel, show_default=default)
-
-
+@expand_options
 def train(
     command: typer.Context,
-    texts: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="TEXT", help="Files or folders, in UTF-8.", show_default="Shakespeare's plays"),
-    ] = None,
+    texts: TextsArgument = None,
+    *,
     out: Annotated[Path | None, option("Folder of the run.", RUN, default="runs/NAME-OF-TEXT")] = None,
     resume: Annotated[bool, option("Go on with the run in the folder, exactly where it was.", RUN, "--resume")] = False,
-    overwrite: Annotated[bool, option("Replace the run in the folder.", RUN, "--overwrite")] = False,
-    device: Annotated[str, option("cpu, or cuda: an NVIDIA GPU.", RUN)] = "cpu",
-    seed: Annotated[int, option("Of the first weights, the order of the text, the dropout.", RUN)] = TRAINING.seed,
-    minutes: Annotated[float | None, option("Train this long (a resumed run: all in all).", BUDGET)] = TRAINING.minutes,
-    steps: Annotated[int | None, option("Train for so many steps, however long they take.", BUDGET)] = TRAINING.steps,
-    eval_every: Annotated[int, option("Measure and show a sample every so many steps.", BUDGET)] = TRAINING.eval_every,
-    model: Annotated[str, option("gpt2 or llama.", NETWORK)] = MODEL,
-    vocab_size: Annotated[int, option("Tokens in the vocabulary; 256: bytes.", NETWORK)] = SHAPE.vocab_size,
-    pattern: Annotated[str, option("How text is split: gpt2, gpt4 or a regular expression.", NETWORK)] = PATTERN,
-    context: Annotated[int, option("Tokens that it can look back at.", NETWORK)] = SHAPE.context,
-    layers: Annotated[int, option("Layers of attention and MLP.", NETWORK)] = SHAPE.layers,
-    heads: Annotated[int, option("Attention heads per layer.", NETWORK)] = SHAPE.heads,
-    kv_heads: Annotated[
-        int | None, option("Key-value heads; fewer share keys.", NETWORK, default="as many as heads")
-    ] = SHAPE.kv_heads,
-    width: Annotated[int, option("Channels per token.", NETWORK)] = SHAPE.width,
-    dropout: Annotated[float, option("Share of channels dropped at random while it learns.", NETWORK)] = SHAPE.dropout,
-    batch: Annotated[int, option("Windows of text that are computed together.", LEARNING)] = TRAINING.batch,
-    accumulate: Annotated[int, option("Batches per step.", LEARNING)] = TRAINING.accumulate,
-    optimizer: Annotated[str, option("adamw or muon.", LEARNING)] = TRAINING.optimizer,
-    rate: Annotated[float, option("Largest learning rate.", LEARNING)] = TRAINING.rate,
-    min_rate: Annotated[float, option("Learning rate at the end.", LEARNING)] = TRAINING.min_rate,
-    schedule: Annotated[str, option("cosine, linear, warmup_stable_decay or constant.", LEARNING)] = TRAINING.schedule,
-    warmup: Annotated[float, option("Share of the run in which the rate rises from 0.", LEARNING)] = TRAINING.warmup,
-    weight_decay: Annotated[float, option("Of matrices.", LEARNING)] = TRAINING.weight_decay,
-    clip: Annotated[float, option("Largest norm of the gradient; 0: any.", LEARNING)] = TRAINING.clip or 0.0,
+    overwrite: OverwriteOption = False,
+    device: DeviceOption = "cpu",
+    model: Annotated[KindOfModel, option("The kind of network.", NETWORK)] = MODEL,
+    sizes: Annotated[dict[str, Any], OptionsOf(TransformerConfig, defaults=SIZES, panel=NETWORK, help=NETWORK_HELP)],
+    pattern: Annotated[str, option("How text is split: gpt2, gpt4, gpt4o or a regular expression.", NETWORK)] = PATTERN,
+    training: Annotated[dict[str, Any], OptionsOf(TRAINING)],
 ) -> None:
     """Train a language model on TEXT, and watch it learn to write.
 
     Without TEXT it learns from Shakespeare's plays, which are downloaded once.
     """
-    given = options_given(command)
-    if "steps" in given and "minutes" not in given:
-        minutes = None
-    if "minutes" in given and "steps" not in given:
-        steps = None
     console = Console(highlight=False)
     folder = out or default_folder(texts or [])
     check_device(device)
     if resume:
-        check_may_change(given)
-        budget = {"steps": steps, "minutes": minutes} if given & {"steps", "minutes"} else {}
-        trainer, corpus = resumed_run(console, folder, texts or [], budget, device)
+        check_may_change(options_given(command))
+        trainer, corpus = resumed_run(console, folder, texts or [], training, device)
     else:
-        shape = {"context": context, "layers": layers, "heads": heads, "kv_heads": kv_heads, "width": width}
-        config = kind_of_model(model)(vocab_size=vocab_size, dropout=dropout, **shape)
-        settings = TrainingSettings.from_dict(
-            {
-                "steps": steps,
-                "minutes": minutes,
-                "batch": batch,
-                "accumulate": accumulate,
-                "optimizer": optimizer,
-                "rate": rate,
-                "min_rate": min_rate,
-                "schedule": schedule,
-                "warmup": warmup,
-                "weight_decay": weight_decay,
-                "clip": clip or None,
-                "eval_every": eval_every,
-                "eval_windows": TRAINING.eval_windows,
-                "seed": seed,
-            }
-        )
-        trainer, corpus = new_run(console, folder, texts or [], config, settings, pattern, device, overwrite)
+        config = KINDS[model](**SIZES | sizes)
+        settings = TRAINING.with_(**training)
+        at_most = "vocab_size" not in sizes
+        trainer, corpus = new_run(console, folder, texts or [], config, settings, pattern, at_most, device, overwrite)
     follow(console, trainer, corpus)
 
 
 # --- What was asked -------------------------------------------------------------------------------------------------
 
 
-def options_given(command: typer.Context) -> set[str]:
-    """The names of the options that stand on the command line, in contrast to those that have their default."""
-    sources = {name: command.get_parameter_source(name) for name in command.params}
-    return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
-
-
 def default_folder(texts: Sequence[Path]) -> Path:
     """runs/shakespeare, or runs/ and the name of the user's first file or folder."""
     return FOLDER / (texts[0].resolve().stem if texts else SHAKESPEARE.name)
-
-
-def kind_of_model(name: str) -> Callable[..., TransformerConfig]:
-    """The maker of configs of that kind. Raises InputError for an unknown name."""
-    if name not in KINDS:
-        raise InputError(f"model must be one of {', '.join(KINDS)}, it was {name!r}.")
-    return KINDS[name]
 
 
 def check_device(device: str) -> None:
@@ -225,17 +176,29 @@ def new_run(
     config: TransformerConfig,
     settings: TrainingSettings,
     pattern: str,
+    at_most: bool,
     device: str,
     overwrite: bool,
 ) -> tuple[Trainer, Corpus]:
-    """Everything up to the first step. The folder is not touched before all checks have passed."""
+    """Everything up to the first step. The folder is not touched before all checks have passed.
+
+    at_most: where the text supports fewer tokens than the config's vocabulary has, the model gets as many as it does.
+    """
     check_free(folder, overwrite)
     plan = make_plan(config, settings, device=device)
     plan.check()
     check_disk(folder, plan.weights + CHECKPOINTS_AT_ONCE * plan.checkpoint)
     corpus = read_corpus(console, texts)
     with console.status("Learning the vocabulary"):
-        tokenizer = Tokenizer.train((document.text for document in corpus.train), config.vocab_size, pattern)
+        texts_to_learn = (document.text for document in corpus.train)
+        tokenizer = Tokenizer.train(texts_to_learn, config.vocab_size, pattern, at_most=at_most)
+    if tokenizer.vocab_size < config.vocab_size:
+        say(
+            console,
+            f"Vocabulary: {tokenizer.vocab_size:,} tokens, the most that this text supports; the default is "
+            f"{config.vocab_size:,}.",
+        )
+        config = config.with_(vocab_size=tokenizer.vocab_size)
     tokens, validation = prepare(console, corpus, tokenizer, config, settings)
     say(console, make_plan(config, settings, eval_windows=len(validation.inputs), device=device).summary())
     source = {"texts": [str(path.absolute()) for path in texts]}
@@ -257,7 +220,7 @@ def resumed_run(
     corpus = read_corpus(console, texts or [Path(text) for text in run.source["texts"]])
     tokens, validation = prepare(console, corpus, tokenizer, run.config, run.settings)
     if budget:
-        run.change_budget(**budget)
+        run.change_budget(**({"steps": None, "minutes": None} | budget))
     return Trainer(run, start_of(run).to(device), tokens, validation), corpus
 
 
@@ -301,16 +264,18 @@ def prepare(
 
 
 def token_stream(documents: Iterable[Document], tokenizer: Tokenizer) -> np.ndarray:
-    """All documents as one row of ids (N,), after each the token that ends a text; a blank line if there is no such."""
+    """All documents as one row of ids (N,), after each the token that ends a text; a blank line if there is no such.
+
+    Special tokens in a document are encoded as themselves: "<|endoftext|>" between two stories in one file ends the
+    first, and the model learns to stop there. A document that ends with it gets no second one.
+    """
     end = tokenizer.encode("\n\n") if tokenizer.end_of_text is None else [tokenizer.end_of_text]
-    pieces = [piece for document in documents for piece in (tokenizer.encode_array(document.text), end)]
+    pieces: list[np.ndarray | list[int]] = []
+    for document in documents:
+        ids = tokenizer.encode_array(document.text, allowed_special="all")
+        has_ended = len(ids) > 0 and ids[-1] == tokenizer.end_of_text
+        pieces += [ids] if has_ended else [ids, end]
     return np.concatenate(pieces, dtype=np.int32)
-
-
-def token_lengths(tokenizer: Tokenizer) -> np.ndarray:
-    """How many bytes of text each id stands for, (V,); a special token stands for none."""
-    special = set(tokenizer.special_tokens.values())
-    return np.array([0 if i in special else len(tokenizer.token_bytes(i)) for i in range(tokenizer.vocab_size)])
 
 
 # --- Following the training -----------------------------------------------------------------------------------------
@@ -326,9 +291,10 @@ class Prompts(NamedTuple):
 
 def follow(console: Console, trainer: Trainer, corpus: Corpus) -> None:
     """Train to the end, or to Ctrl-C; show it, and leave the learning curve and a page of text in the folder."""
-    run = trainer.run_folder
+    run, validation = trainer.run_folder, trainer.validation
+    assert run is not None and validation is not None, "the command line trains in a folder"
     model = LanguageModel(trainer.model, run.load_tokenizer(), begin_token=run.settings.begin_token)
-    bytes_per_token = max(1.0, trainer.validation.target_bytes / trainer.validation.targets.size)
+    bytes_per_token = max(1.0, validation.target_bytes / validation.targets.size)
     proposed = prompts(run, corpus)
     prompt = proposed.sample
     if len(model.tokenizer.encode(prompt)) > run.config.context:
@@ -338,7 +304,7 @@ def follow(console: Console, trainer: Trainer, corpus: Corpus) -> None:
         return model.generate(prompt, round(size / bytes_per_token), temperature=TEMPERATURE, seed=seed)
 
     display = training_display(console)
-    for earlier in recorded_events(run):
+    for earlier in History.of_run(run).events:
         display.readings.take(earlier)
     try:
         with display:
@@ -366,20 +332,9 @@ def prompts(run: RunFolder, corpus: Corpus) -> Prompts:
     if run.source.get("texts") == []:
         # Without the colon on the command line: ":\n" is one token to most tokenizers, and ":" alone starts no speech.
         return Prompts(sample="ROMEO:\n", write="ROMEO", ask="To be, or not to")
-    opening = " ".join(corpus.validation_text[:OPENING].split()[:4])
+    documents = split_at_names(corpus.validation_text, run.load_tokenizer().special_tokens)[::2]
+    opening = " ".join(next(filter(str.strip, documents), "")[:OPENING].split()[:4])
     return Prompts(sample="", write=opening, ask=opening)
-
-
-def recorded_events(run: RunFolder) -> list[Stepped | Evaluated]:
-    """What metrics.jsonl says: everything up to now, before an interruption too."""
-    events = []
-    for number, line in enumerate(run.metrics(), start=1):
-        try:
-            events.append(EVENTS[line["event"]](**{name: line[name] for name in line if name != "event"}))
-        except (KeyError, TypeError) as error:
-            path = run.path / "metrics.jsonl"
-            raise InputError(f"line {number} of {path} is damaged ({error}). Delete the line.") from error
-    return events
 
 
 def draw_learning_curve(run: RunFolder, finished: Finished) -> None:
@@ -389,11 +344,11 @@ def draw_learning_curve(run: RunFolder, finished: Finished) -> None:
 
     config = run.config
     subtitle = (
-        f"{parameter_count(config):,} parameters: {config.layers} layers of width {config.width}, context "
+        f"{num_parameters(config):,} parameters: {config.layers} layers of width {config.width}, context "
         f"{config.context}, {config.vocab_size:,} tokens in the vocabulary; trained in {clock(finished.elapsed)}"
     )
     figure = learning_curve(
-        recorded_events(run), f"Learning curve of {run.path.resolve().name}", subtitle, config.vocab_size
+        History.of_run(run).events, f"Learning curve of {run.path.resolve().name}", subtitle, config.vocab_size
     )
     save_picture(figure, run.path / "loss.png")
 

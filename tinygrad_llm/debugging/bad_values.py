@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.autograd.modes import watching
+from tinygrad_llm.autograd.modes import observing
 from tinygrad_llm.autograd.primitive import Node
 from tinygrad_llm.autograd.tensor import Tensor, raw
 from tinygrad_llm.backend import array_module, to_numpy
@@ -37,15 +37,15 @@ def find_bad_values() -> Iterator[None]:
     Traceback (most recent call last):
     FloatingPointError: the op 'log' made 1 infinity in 2 values, the first at [1]...
     """
-    with watching(Finder()):
+    with observing(Finder()):
         yield
 
 
 class Finder(Lines):
     """Looks at everything that is computed, and at every gradient."""
 
-    def computed(self, op: Any, inputs: tuple, options: dict[str, Any], out: Tensor) -> None:
-        super().computed(op, inputs, options, out)
+    def on_forward(self, op: Any, inputs: tuple, options: dict[str, Any], out: Tensor) -> None:
+        super().on_forward(op, inputs, options, out)
         given = [raw(x) for x in (*inputs, *options.values())]
         for i, x in enumerate(inputs, 1):
             if is_bad(x, "nan"):
@@ -54,7 +54,7 @@ class Finder(Lines):
             if is_bad(out, kind) and not any(is_bad(x, kind) for x in given):
                 fail(f"the op '{op.name}' made", out.data, kind, inputs, calling_lines())
 
-    def pulled(self, node: Node, out: Tensor, g: Any, gradients: tuple) -> None:
+    def on_backward(self, node: Node, out: Tensor, g: Any, gradients: tuple) -> None:
         for kind in ("nan", "inf"):
             if is_bad(g, kind):
                 text = f"the gradient of the result of '{node.name}', summed over its uses, has"

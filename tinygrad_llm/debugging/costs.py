@@ -21,9 +21,10 @@ from tinygrad_llm.backend import array_module
 # Ops whose rule looks at the gradient alone, not at what went in.
 LINEAR = {
     *("add", "subtract", "negative", "sum", "mean", "alias", "astype"),
-    *("reshape", "transpose", "swapaxes", "expand_dims", "squeeze", "broadcast_to", "join"),
+    *("reshape", "transpose", "swapaxes", "expand_dims", "squeeze", "broadcast_to", "concatenate"),
     *("getitem", "embedding", "add_at"),
 }
+ATTENTION = {"causal_attention", "capped_attention"}
 # Ops that read as much of their first input as they give out, not all of it.
 SELECTING = {"getitem", "embedding"}
 
@@ -62,7 +63,7 @@ def backward_cost(name: str, inputs: tuple, options: dict[str, Any], out: Tensor
     read = 0 if name in LINEAR else sum(size_in_bytes(x) for x in (*arrays, *map(raw, options.values())))
     # Each gradient of a product is a product of the same size: of g with the other factors.
     products = product_operations(name, arrays, options, out) * sum(wanted)
-    if name == "attention":
+    if name in ATTENTION:
         products = product_operations(name, arrays, options, out) * 2  # four instead of two: dq, dk, dv, d(weights)
     elif name == "linear" and wanted[-1] and len(wanted) == 3:
         products -= product_operations(name, arrays, options, out)  # that of the bias is a sum
@@ -82,11 +83,11 @@ def product_operations(name: str, arrays: list, options: dict[str, Any], out: Te
             return 2 * out.data.size * arrays[1].shape[1]
         case "lora_linear":
             return 2 * out.data.size // out.shape[-1] * sum(matrix.size for matrix in arrays[1:4])
-        case "projected_loss":
+        case "linear_cross_entropy":
             return 2 * arrays[0].size * arrays[1].shape[0]
-        case "attention":
-            (B, T, H, D), S, window = arrays[0].shape, arrays[1].shape[1], options.get("window")
-            return 4 * B * H * D * visible_pairs(T, S, window)  # q kᵀ, and the weights times v
+        case "causal_attention" | "capped_attention":
+            (B, T, H, D), (_, S, _, Dv), window = arrays[0].shape, arrays[2].shape, options.get("window")
+            return 2 * B * H * (D + Dv) * visible_pairs(T, S, window)  # q kᵀ, and the weights times v
     return 0
 
 

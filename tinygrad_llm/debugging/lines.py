@@ -18,7 +18,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from tinygrad_llm.autograd.modes import Watcher, watching
+from tinygrad_llm.autograd.modes import Observer, observing
 from tinygrad_llm.autograd.tensor import Tensor
 
 DEBUGGING = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -57,10 +57,10 @@ def calling_lines() -> tuple[Line, ...]:
     return tuple(found)
 
 
-class Lines(Watcher):
+class Lines(Observer):
     """Writes the calling lines into the node of every tensor that is made."""
 
-    def computed(self, op: Any, inputs: tuple, options: dict[str, Any], out: Tensor) -> None:
+    def on_forward(self, op: Any, inputs: tuple, options: dict[str, Any], out: Tensor) -> None:
         if out.node is not None:
             out.node.lines = calling_lines()
 
@@ -68,7 +68,7 @@ class Lines(Watcher):
 @contextlib.contextmanager
 def remember_lines() -> Iterator[None]:
     """Inside, every recorded tensor remembers which line made it, for `steps`, `graph` and error messages."""
-    with watching(Lines()):
+    with observing(Lines()):
         yield
 
 

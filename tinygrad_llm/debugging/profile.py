@@ -4,7 +4,7 @@
         model.loss(ids, targets).backward()
     print(profile)
 
-It looks on as a `Watcher` and is told whenever an op is done. The time since it was last told belongs to the op that
+It is an `Observer`, which is called whenever an op is done. The time since the call before belongs to the op that
 is done now, with all that happened on the way there: Python's work before the op, adding up gradients, finding the
 order of the walk. Nothing is left out, so the parts sum to the whole; what the profile itself needs is not in it.
 For work that is no op, say `profile.mark("optimizer")` when it is done.
@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from tinygrad_llm.autograd.modes import Watcher, watching
+from tinygrad_llm.autograd.modes import Observer, observing
 from tinygrad_llm.autograd.tensor import Tensor
 from tinygrad_llm.debugging.costs import NOTHING, Cost, backward_cost, forward_cost
 
@@ -60,7 +60,7 @@ class Work:
         return Work(self.seconds + other.seconds, self.costs + other.costs)
 
 
-class Profile(Watcher):
+class Profile(Observer):
     """Watches every op inside its `with`, and keeps what each took.
 
     forward, backward: of each op, by name. outside: of what was marked, by the name it was marked with. Backward work
@@ -74,21 +74,21 @@ class Profile(Watcher):
         self.backward: dict[str, Work] = {}
         self.outside: dict[str, Work] = {}
         self._since = 0.0
-        self._watching = contextlib.ExitStack()
+        self._observing = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        self._watching.enter_context(watching(self))
+        self._observing.enter_context(observing(self))
         self._since = self.clock()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._watching.close()
+        self._observing.close()
 
-    def computed(self, op: Any, inputs: tuple, options: dict[str, Any], out: Tensor) -> None:
+    def on_forward(self, op: Any, inputs: tuple, options: dict[str, Any], out: Tensor) -> None:
         now = self.clock()
         self._add(self.forward, op.name, now, forward_cost(op.name, inputs, options, out))
 
-    def pulled(self, node: Node, out: Tensor, g: Any, gradients: tuple) -> None:
+    def on_backward(self, node: Node, out: Tensor, g: Any, gradients: tuple) -> None:
         now = self.clock()
         self._add(self.backward, node.name, now, backward_cost(node.name, node.inputs, node.options, out, g, gradients))
 

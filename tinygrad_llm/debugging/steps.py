@@ -16,7 +16,6 @@ Comes before: `engine`, `graph`. Comes after: a reader.
 from __future__ import annotations
 
 import ast
-import html
 import inspect
 import os
 import textwrap
@@ -26,29 +25,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_llm.autograd.engine import first_gradient, pull_back
-from tinygrad_llm.autograd.modes import Watcher, watching
-from tinygrad_llm.autograd.primitive import Fused, Node
+from tinygrad_llm.autograd.engine import backward_pass
+from tinygrad_llm.autograd.fused import Fused
+from tinygrad_llm.autograd.modes import Observer, observing
+from tinygrad_llm.autograd.primitive import Node
 from tinygrad_llm.autograd.tensor import Tensor, raw
 from tinygrad_llm.backend import to_numpy
 from tinygrad_llm.debugging.graph import Graph
 from tinygrad_llm.debugging.lines import Line, lines_of
 from tinygrad_llm.debugging.names import variables
+from tinygrad_llm.drawing import html
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 HEIGHT = 620.0  # of the graph beside a step in a notebook, in pixels
-PLAIN = "white-space:pre-wrap;font:12px/1.45 monospace"
-CODE = "background:#f3f6f9;color:#1b2733;padding:8px 10px;margin:6px 0;border-radius:6px"
 FEW = 24  # numbers that are shown one by one; of more, the range
 
 
-def steps(result: Tensor, seed: Any = None, names: Mapping[str, Tensor] | None = None) -> Walk:
+def steps(result: Tensor, gradient: Any = None, names: Mapping[str, Tensor] | None = None) -> Walk:
     """A walk through the backward pass of `result`, standing before its first step.
 
-    seed: as for `Tensor.backward`. names: what to call tensors, for instance `model.parameters()`; the caller's
-    variables are known without. Lines are shown where the computation ran inside `remember_lines()`.
+    gradient: as for `Tensor.backward`. names: what to call tensors, for instance `dict(model.named_parameters())`; the
+    caller's variables are known without. Lines are shown where the computation ran inside `remember_lines()`.
 
     Raises what `backward` raises. Call it before `result.backward()`, which frees the graph.
 
@@ -58,8 +57,7 @@ def steps(result: Tensor, seed: Any = None, names: Mapping[str, Tensor] | None =
     >>> print(len(walk), walk.forward().step.op, walk.forward().step.op, walk.gradients["x"])
     2 sum multiply [2. 4.]
     """
-    seed = first_gradient(result, seed, create_graph=False)
-    return Walk(result, seed, {**variables(0), **(names or {})})
+    return Walk(result, result.first_gradient(gradient).data, {**variables(0), **(names or {})})
 
 
 @dataclass(frozen=True)
@@ -93,13 +91,13 @@ class Step:
 class Walk:
     """The steps of a backward pass, and how many of them have been taken (`position`)."""
 
-    def __init__(self, result: Tensor, seed: Any, names: Mapping[str, Tensor]) -> None:
-        self.graph = Graph(result, names, seed)
+    def __init__(self, result: Tensor, gradient: Any, names: Mapping[str, Tensor]) -> None:
+        self.graph = Graph(result, names, gradient)
         self.root = self.graph.names[result]
-        self.seed = to_numpy(raw(seed))
+        self.first_gradient = to_numpy(gradient)
         recorder = Recorder(self.graph)
-        with watching(recorder):
-            for _ in pull_back([result], [seed], retain_graph=True):
+        with observing(recorder):
+            for _ in backward_pass([result], [gradient], retain_graph=True):
                 pass  # the recorder keeps what matters
         self.all, self.tensors = recorder.steps, recorder.tensors
         self.position = 0
@@ -135,7 +133,7 @@ class Walk:
 
     def received(self, count: int) -> dict[str, np.ndarray]:
         """The same after `count` steps."""
-        received = {self.root: self.seed}
+        received = {self.root: self.first_gradient}
         for step in self.all[:count]:
             for name, gradient in step.outgoing():
                 received[name] = received[name] + gradient if name in received else gradient
@@ -156,8 +154,8 @@ class Walk:
         return describe(self.step, self) if self.step else self.start()
 
     def start(self) -> str:
-        seed = f"d{self.root}/d{self.root} = {numbers(self.seed)}"
-        return f"before step 1 of {len(self)}: {seed}; .forward() takes a step"
+        first = f"d{self.root}/d{self.root} = {numbers(self.first_gradient)}"
+        return f"before step 1 of {len(self)}: {first}; .forward() takes a step"
 
     def __rich__(self) -> Any:
         from rich.console import Group  # here, because it takes long to import, and few programs step
@@ -173,17 +171,16 @@ class Walk:
 
     def _repr_html_(self) -> str:
         here = self.tensors[self.position - 1] if self.position else self.graph.result
-        texts = ("", self.start(), "", "") if self.step is None else (title(self.step, self), *parts(self.step, self))
-        head, before, rule, after = map(html.escape, texts)
-        return (
-            "<div style='display:flex;flex-wrap:wrap;gap:16px;align-items:flex-start'>"
-            f"<div style='flex:1 1 320px'>{self.graph.svg(around=here, most=HEIGHT)}</div>"
-            f"<div style='flex:1 1 460px;{PLAIN}'><b>{head}</b>\n{before}"
-            f"<div style='{CODE}'>{rule}</div>{after}</div></div>"
-        )
+        if self.step is None:
+            told = html.title("steps") + html.mono(self.start())
+        else:
+            before, rule, after = parts(self.step, self)
+            told = html.title(title(self.step, self)) + html.mono(before) + html.indented(rule) + html.mono(after)
+        picture = self.graph.svg(around=here, most=HEIGHT)
+        return html.box(html.beside(f"<div>{picture}</div>", f"<div style='flex:1 1 380px'>{told}</div>"))
 
 
-class Recorder(Watcher):
+class Recorder(Observer):
     """Writes down each step of a walk."""
 
     def __init__(self, graph: Graph) -> None:
@@ -191,7 +188,7 @@ class Recorder(Watcher):
         self.steps: list[Step] = []
         self.tensors: list[Tensor] = []
 
-    def pulled(self, node: Node, out: Tensor, g: Any, gradients: tuple) -> None:
+    def on_backward(self, node: Node, out: Tensor, g: Any, gradients: tuple) -> None:
         if not self.names.knows(out):
             return  # inside a checkpoint: what it computes again belongs to its one step
         self.tensors.append(out)

@@ -39,8 +39,8 @@ def check_text(name: str, value: object) -> str:
     """The value. Raises InputError unless it is a string."""
     if isinstance(value, str):
         return value
-    several = name == "prompt" and isinstance(value, list)
-    advice = "For several there is generate_batch." if several else "Decode bytes and ids first."
+    several = name == "prompt" and isinstance(value, list) and not all(isinstance(one, int) for one in value)
+    advice = "For several texts write generate_batch." if several else "For ids write tokenizer.decode(ids)."
     raise InputError(f"{name} must be a string, it was {type(value).__name__}. {advice}")
 
 

@@ -8,21 +8,26 @@ Some models have layers that look back no further than a window (all of Mistral'
 left the window of a layer is never looked at again, so it is dropped: however long the text, such a layer needs memory
 for its window only.
 
-Comes before: `nn.attention`, which says what it asks of a cache (`KeyValueCache`). Comes after: `generate`, the loop.
-Left out on purpose: gradients. A cache is for writing, and what it gives back has no history.
+Builds on: `nn.attention`, which says what it uses of a cache (`KeyValueCache`). Used by: `generate`, the loop.
+Left out: gradients. A cache is for generation, and its results have no history.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from tinygrad_llm.autograd import Tensor
 from tinygrad_llm.backend import Array, array_module
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.nn import functional as F
+from tinygrad_llm.nn.attention import Attention
+from tinygrad_llm.nn.attention_variants import capped_attention
 from tinygrad_llm.nn.config import TransformerConfig
+from tinygrad_llm.nn.rotary import RotaryEmbedding
 
 MORE_ROOM = 64  # positions that room is made for beyond the present ones, at least; room is doubled when it is used up
 UNDO = 256  # positions beyond its window that a layer keeps, so that `truncate` can go back as far
@@ -31,8 +36,8 @@ UNDO = 256  # positions beyond its window that a layer keeps, so that `truncate`
 class GrowingCache:
     """Remembers the keys and values of every position that can still be looked at; a `KeyValueCache`.
 
-    config: of the model. starts: (B,) integers, where the model lives: for rows that are padded at the front, so that
-    all of them end together, the position of each row's first token; None when no row is padded.
+    config: of the model. padding: (B,) integers, where the model lives: for rows that are padded at the front, so that
+    all of them end together, how many of the first positions are padding; None when no row is padded.
     undo: how far `truncate` can go back from the longest text so far, at least, where layers with a window drop things.
 
     length: positions remembered. They are 0 … length - 1, and the next forward pass continues at position `length`.
@@ -52,11 +57,12 @@ class GrowingCache:
     GrowingCache(length=3, context=8, nbytes=512)
     """
 
-    def __init__(self, config: TransformerConfig, starts: Array | None = None, undo: int = UNDO) -> None:
+    def __init__(self, config: TransformerConfig, padding: Array | None = None, undo: int = UNDO) -> None:
         if undo < 1:
             raise InputError(f"undo must be at least 1, it was {undo}.")
-        self.config, self.starts, self.undo = config, starts, undo
+        self.config, self.padding, self.undo = config, padding, undo
         self.length = 0
+        self._angles: tuple[Any, dict[RotaryEmbedding, tuple[Array, Array]]] = (None, {})
         self.layers = [LayerMemory(config.window_of(layer)) for layer in range(config.layers)]
 
     def __repr__(self) -> str:
@@ -64,11 +70,11 @@ class GrowingCache:
 
     @property
     def batch(self) -> int:
-        """B: the rows that are remembered; before the first forward pass as many as there are starts, or 1."""
+        """B: the rows that are remembered; before the first forward pass as many as `padding` has, or 1."""
         keys = self.layers[0].keys
         if keys is not None:
             return keys.shape[0]
-        return 1 if self.starts is None else len(self.starts)
+        return 1 if self.padding is None else len(self.padding)
 
     @property
     def nbytes(self) -> int:
@@ -83,10 +89,38 @@ class GrowingCache:
         """
         return max((layer.first + layer.window - 1 for layer in self.layers if layer.window and layer.first), default=0)
 
+    def places(self, new: int) -> slice | Array:
+        """The positions of the next `new` tokens: a slice, or (B, T) integers, counted from each row's first token."""
+        if self.padding is None:
+            return slice(self.length, self.length + new)
+        places = self.length + array_module(self.padding).arange(new) - self.padding[:, None]  # (B, T)
+        return places * (places > 0)  # 0 for the padding itself
+
+    def angles(self, rotary: RotaryEmbedding, new: int, like: Array) -> tuple[Array, Array]:
+        """cos and sin for the next `new` tokens, (T, D/2) or (B, T, D/2) each."""
+        if self.padding is None:
+            return rotary(self.length + new, self.places(new), like)
+        if self._angles[0] != (self.length, new):  # rows differ: look them up once for all layers
+            self._angles = ((self.length, new), {})
+        known = self._angles[1]
+        if rotary not in known:
+            known[rotary] = rotary(self.length + new, self.places(new), like)
+        return known[rotary]
+
+    def attention(self, layer: Attention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Remember new keys and values, and attend from q to them and to all earlier ones that the layer looks at.
+
+        q: (B, T, H, D); k, v: (B, T, K, D) -> (B, T, H, D).
+        """
+        k, v, padding = self.extend(layer.layer, k, v)  # (B, S, K, D)
+        if padding is None and layer.softcap is None:
+            return F.causal_attention(q, k, v, window=layer.window, scale=layer.scale)
+        return capped_attention(q, k, v, softcap=layer.softcap, padding=padding, window=layer.window, scale=layer.scale)
+
     def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Array | None]:
         """Remember new keys and values, give back all that the new positions may look at, and where rows start in it.
 
-        k, v: (B, T, K, D) -> (B, S, K, D) each, the last T of them the new ones; and `starts` counted from the first
+        k, v: (B, T, K, D) -> (B, S, K, D) each, the last T of them the new ones; and `padding` counted from the first
         of the S, (B,) or None. S is length + T, or min(length, W - 1) + T in a layer with a window of W.
 
         `length` moves on when the last layer has come by: until then all layers of one forward pass write to the same
@@ -105,11 +139,11 @@ class GrowingCache:
         if layer == len(self.layers) - 1:
             self.length = end
         seen = 0 if window is None else max(0, old - window + 1)  # the first position that a new one may look at
-        starts = self.starts
-        if starts is not None and seen:
-            starts = array_module(starts).maximum(starts - seen, 0)  # (B,)
+        padding = self.padding
+        if padding is not None and seen:
+            padding = array_module(padding).maximum(padding - seen, 0)  # (B,)
         looked_at = slice(seen - first, end - first)
-        return Tensor(keys[:, :, looked_at].swapaxes(1, 2)), Tensor(values[:, :, looked_at].swapaxes(1, 2)), starts
+        return Tensor(keys[:, :, looked_at].swapaxes(1, 2)), Tensor(values[:, :, looked_at].swapaxes(1, 2)), padding
 
     def truncate(self, length: int) -> None:
         """Forget all positions from `length` on: back to a shared beginning, or to nothing with 0.
@@ -126,7 +160,7 @@ class GrowingCache:
             )
         self.length = length
         if length == 0:
-            self.starts = None
+            self.padding = None
             for memory in self.layers:
                 memory.first = 0
 
@@ -156,12 +190,12 @@ class GrowingCache:
 
     def _of_rows(self, rows: np.ndarray, without_padding: bool) -> GrowingCache:
         """The cache of these rows, without the first positions if they are padding in all of them."""
-        starts, skip = self.starts, 0
-        if starts is not None:
-            starts = starts[array_module(starts).asarray(rows)]  # (rows,)
-            skip = int(starts.min()) if without_padding else 0
-            starts = starts - skip if int(starts.max()) > skip else None
-        other = GrowingCache(self.config, starts, self.undo)
+        padding, skip = self.padding, 0
+        if padding is not None:
+            padding = padding[array_module(padding).asarray(rows)]  # (rows,)
+            skip = int(padding.min()) if without_padding else 0
+            padding = padding - skip if int(padding.max()) > skip else None
+        other = GrowingCache(self.config, padding, self.undo)
         other.length = self.length - skip
         other.layers = [layer.of_rows(rows, skip, self.length) for layer in self.layers]
         return other

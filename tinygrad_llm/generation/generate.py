@@ -17,7 +17,6 @@ from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation.arguments import check_integer
 from tinygrad_llm.generation.cache import GrowingCache
 from tinygrad_llm.generation.logits_processors import LogitsProcessor, sample, sampling_distribution
-from tinygrad_llm.generation.one_token import one_token_hidden
 from tinygrad_llm.nn import functional as F
 from tinygrad_llm.nn.transformer import Transformer
 
@@ -125,12 +124,8 @@ def next_logits(model: Transformer, ids: Sequence[int] | np.ndarray, cache: Grow
     new = to_device(array.reshape(-1, array.shape[-1]), model.embedding.weight.device)  # (B, T)
     together = max(1, PREFILL // len(new))
     with no_grad():
-        short = one_token_hidden(model, new, cache) if new.shape[1] == 1 else None  # (B, 1, C)
-        if short is None:
-            for start in range(0, new.shape[1], together):
-                hidden = model.hidden(new[:, start : start + together], cache=cache)  # (B, t, C)
-        else:
-            hidden = Tensor(short)
+        for start in range(0, new.shape[1], together):
+            hidden = model.hidden(new[:, start : start + together], cache=cache)  # (B, t, C)
         logits = model.logits(hidden[:, -1])  # (B, V)
     return checked_logits(logits).reshape(*array.shape[:-1], -1)  # (V,) or (B, V)
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from tinygrad_llm.drawing.views import shown_by
 from tinygrad_llm.generation.generate import GenerationStep
 from tinygrad_llm.generation.text_stream import TextStream
 from tinygrad_llm.text.tokenizer import Tokenizer
@@ -39,6 +40,7 @@ class GeneratedText(str):
     log_probabilities: np.ndarray
     sampled_log_probabilities: np.ndarray
     ending: Ending
+    _repr_html_ = shown_by("tinygrad_llm.pictures.generated_text")
 
     def __new__(
         cls,

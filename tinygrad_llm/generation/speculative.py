@@ -79,7 +79,7 @@ class Acceptance:
         """How many tokens one pass of the model gave; without a draft it is 1."""
         return self.tokens / max(1, self.passes)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return (
             f"{self.tokens} tokens in {self.passes} passes of the model, {self.tokens_per_pass:.2f} per pass; "
             f"{self.accepted} of {self.proposed} proposals accepted ({self.rate:.0%})"

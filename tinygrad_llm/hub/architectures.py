@@ -13,8 +13,8 @@ A model is the same numbers under other names. Two formats name them, Hugging Fa
 Which family a model belongs to is seen from its config alone (`family_of`), so what was trained here has one as well.
 A Mistral without a sliding window computes what a Llama computes, and counts as one.
 
-Comes before: `nn.config`, `nn.transformer`, `weights`. Comes after: `config_json` and `gguf_config`, which translate
-the settings, and the readers and writers of whole models.
+Builds on: `nn.config`, `nn.transformer`, `weights`.
+Used by: `config_json` and `gguf_config`, which translate the settings, and the readers and writers of whole models.
 """
 
 from __future__ import annotations
@@ -26,14 +26,17 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tinygrad_llm.drawing.terminal import Text
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.hub.weights import Weights
 from tinygrad_llm.nn.config import TransformerConfig
+from tinygrad_llm.nn.describe import shapes_of_one_layer
 from tinygrad_llm.nn.lora import merged_state
 from tinygrad_llm.nn.transformer import Transformer
 
 Format = Literal["hf", "gguf"]
 LAYER = "{layer}"  # in a name: the number of the layer
+LAYER_LIMIT = 1000  # far above any model; a damaged file must not make a table of a billion rows
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Row:
     file: str
     ours: tuple[str, ...]
     transposed: bool = False
-    interleaved: Literal["heads", "num_kv_heads"] | None = None
+    interleaved: Literal["heads", "kv_heads"] | None = None
     added: float = 0.0
 
     @property
@@ -130,34 +133,37 @@ class Family:
 
     def differences(self, config: TransformerConfig) -> list[str]:
         """What in `config` no model of this family has, in words."""
-        wanted = {field.name: field.default for field in fields(config)} | self.settings(config)
+        wanted = {field.name: field.default for field in fields(config)} | config.usual() | self.settings(config)
         return [
             f"{name} {getattr(config, name)!r} in place of {value!r}"
             for name, value in wanted.items()
-            if name not in self.free and not _equal(_plain(config, name), value)
+            if name not in self.free and not _equal(getattr(config, name), value)
         ]
-
-
-def _plain(config: TransformerConfig, name: str) -> Any:
-    """The value of a field, and for those that are None for "the usual", that value."""
-    if name == "qkv_bias":
-        return config.bias if config.qkv_bias is None else config.qkv_bias
-    return getattr(config, name)
 
 
 def _equal(x: Any, y: Any) -> bool:
     return math.isclose(x, y, rel_tol=1e-6) if isinstance(x, float) and isinstance(y, float) else x == y
 
 
-SIZES = frozenset({"vocab_size", "context", "layers", "heads", "width", "hidden", "norm_eps", "dropout", "tied"})
-ROTARY = SIZES | {"kv_heads", "head_width", "rotary_base", "rotary_scaling"}
+SIZES = frozenset({"vocab_size", "context", "layers", "heads", "width", "hidden", "norm_eps", "dropout", "tied"}) | {
+    "init",
+    "init_std",
+}
+ROTARY = SIZES | {"kv_heads", "head_dim", "rotary_base", "rotary_scaling"}
 GEMMA = (ROTARY - {"tied"}) | {"norm_weight_plus_one"}
-LLAMA_SETTINGS = {"positions": "rotary", "norm": "rms_norm", "mlp": "swiglu", "bias": False, "qkv_bias": False}
+LLAMA_SETTINGS = {
+    "positions": "rotary",
+    "norm": "rms_norm",
+    "activation": "silu",
+    "gated": True,
+    "bias": False,
+    "qkv_bias": False,
+}
 SMALL: dict[str, Any] = {"vocab_size": 96, "context": 64, "layers": 2, "heads": 4, "width": 32, "hidden": 48}
 
 
 def _gpt2(config: TransformerConfig) -> dict[str, Any]:
-    return {"qkv_bias": True, "kv_heads": config.kv_heads if config.kv_heads == config.heads else None}
+    return {"qkv_bias": True}
 
 
 def _llama(config: TransformerConfig) -> dict[str, Any]:
@@ -177,7 +183,7 @@ def _qwen3(config: TransformerConfig) -> dict[str, Any]:
 
 
 def _gemma(config: TransformerConfig) -> dict[str, Any]:
-    return LLAMA_SETTINGS | {"mlp": "geglu", "tied": True, "embedding_scale": math.sqrt(config.width)}
+    return LLAMA_SETTINGS | {"activation": "gelu_tanh", "tied": True, "embedding_scale": math.sqrt(config.width)}
 
 
 def _gemma2(config: TransformerConfig) -> dict[str, Any]:
@@ -195,15 +201,22 @@ def _gemma3(config: TransformerConfig) -> dict[str, Any]:
 
 
 def _rotary_example(**settings: Any) -> TransformerConfig:
-    values = SMALL | {"positions": "rotary", "norm": "rms_norm", "mlp": "swiglu", "bias": False, "kv_heads": 2}
+    values = SMALL | {
+        "positions": "rotary",
+        "norm": "rms_norm",
+        "activation": "silu",
+        "gated": True,
+        "bias": False,
+        "kv_heads": 2,
+    }
     return TransformerConfig(**values | settings)
 
 
 _GEMMA_EXAMPLE: dict[str, Any] = {
-    "mlp": "geglu",
+    "activation": "gelu_tanh",
     "embedding_scale": math.sqrt(SMALL["width"]),
     "norm_weight_plus_one": True,
-    "head_width": 16,
+    "head_dim": 16,
 }
 _GEMMA2_EXAMPLE: dict[str, Any] = _GEMMA_EXAMPLE | {"post_norms": True, "window": 8, "attention_scale": 0.25}
 
@@ -244,7 +257,7 @@ def family_of(config: TransformerConfig) -> Family:
     nearest = min(found, key=lambda name: len(found[name]))
     if found[nearest]:
         raise InputError(
-            f"this model is of no family that other programs know. Nearest is {nearest}, and it has "
+            f"This model belongs to no family that other programs know. Nearest is {nearest}, and it has "
             f"{'; '.join(found[nearest])}. Train a model of the kind gpt2 or llama to export it."
         )
     return FAMILIES[nearest]
@@ -312,7 +325,7 @@ def _hf_llama(config: TransformerConfig, family: Family) -> list[Row]:
     rows = [
         Row("model.embed_tokens.weight", ("embedding.weight",)),
         _layer(f"{layer}.input_layernorm.weight", "attention_norm.weight", added=added),
-        *(_with_biases(qkv) if _plain(config, "qkv_bias") else qkv),
+        *(_with_biases(qkv) if config.qkv_bias else qkv),
         *(_with_biases(output) if config.bias else output),
         _layer(f"{layer}.{before_mlp}.weight", "mlp_norm.weight", added=added),
         *(_with_biases(mlp) if config.bias else mlp),
@@ -342,12 +355,12 @@ def _gguf(config: TransformerConfig, family: Family) -> list[Row]:
     ]
     qkv = [
         _layer(f"{layer}.attn_q.weight", "attention.query.weight", interleaved="heads" if pairs else None),
-        _layer(f"{layer}.attn_k.weight", "attention.key.weight", interleaved="num_kv_heads" if pairs else None),
+        _layer(f"{layer}.attn_k.weight", "attention.key.weight", interleaved="kv_heads" if pairs else None),
         _layer(f"{layer}.attn_v.weight", "attention.value.weight"),
     ]
     if family.name == "gpt2":
         qkv = [_layer(f"{layer}.attn_qkv.weight", *(f"attention.{name}.weight" for name in QKV))]
-    names = ("up", "down") if config.mlp == "gelu" else ("gate", "up", "down")
+    names = ("gate", "up", "down") if config.gated else ("up", "down")
     others = [
         _layer(f"{layer}.attn_output.weight", "attention.output.weight"),
         *(_layer(f"{layer}.ffn_{name}.weight", f"mlp.{name}.weight") for name in names),
@@ -355,7 +368,7 @@ def _gguf(config: TransformerConfig, family: Family) -> list[Row]:
     rows = [
         Row("token_embd.weight", ("embedding.weight",)),
         *(_with_biases(norms) if config.norm == "layer_norm" else norms),
-        *(_with_biases(qkv) if _plain(config, "qkv_bias") else qkv),
+        *(_with_biases(qkv) if config.qkv_bias else qkv),
         *(_with_biases(others) if config.bias else others),
     ]
     if config.positions == "learned":
@@ -369,7 +382,7 @@ def _gguf(config: TransformerConfig, family: Family) -> list[Row]:
     return rows if config.tied else [*rows, Row("output.weight", ("head.weight",))]
 
 
-def describe_mapping(family: str, format: Format = "hf") -> str:
+def describe_mapping(family: str, format: Format = "hf") -> Text:
     """The table of a family ("llama", "gemma3", …) in a format ("hf" or "gguf") as text: what is done to each array.
 
     >>> print(describe_mapping("gpt2").splitlines()[3])
@@ -389,39 +402,15 @@ def describe_mapping(family: str, format: Format = "hf") -> str:
     if example.tied:
         lines[-1] = (lines[-1][0], "not in the file: tied", "embedding.weight")
     first, second = (max(len(line[i]) for line in lines) for i in (0, 1))
-    return "\n".join(f"{a:<{first}}  {b:<{second}}  {c}" for a, b, c in lines)
+    return Text("\n".join(f"{a:<{first}}  {b:<{second}}  {c}" for a, b, c in lines))
 
 
 # --- from file to model, and back -------------------------------------------------------------------------------------
 
 
 def parameter_shapes(config: TransformerConfig) -> dict[str, tuple[int, ...]]:
-    """The shape of every parameter that a model of this config has or could have, layers as `LAYER`."""
-    C, D, F, V = config.width, config.channels_per_head, config.mlp_width, config.vocab_size
-    query, key = config.heads * D, config.num_kv_heads * D
-    shapes = {
-        "attention.query.weight": (query, C),
-        "attention.key.weight": (key, C),
-        "attention.value.weight": (key, C),
-        "attention.output.weight": (C, query),
-        "mlp.gate.weight": (F, C),
-        "mlp.up.weight": (F, C),
-        "mlp.down.weight": (C, F),
-        **dict.fromkeys(("attention.query_norm.weight", "attention.key_norm.weight"), (D,)),
-        **dict.fromkeys((f"{name}.weight" for name in NORMS), (C,)),
-    }
-    shapes |= {name.removesuffix("weight") + "bias": shape[:1] for name, shape in shapes.items()}
-    return {
-        "embedding.weight": (V, C),
-        "position.weight": (config.context, C),
-        "head.weight": (V, C),
-        "final_norm.weight": (C,),
-        "final_norm.bias": (C,),
-        **{f"blocks.{LAYER}.{name}": shape for name, shape in shapes.items()},
-    }
-
-
-NORMS = ("attention_norm", "attention_post_norm", "mlp_norm", "mlp_post_norm")
+    """The shape of every parameter that a model of this config has, layers as `LAYER`."""
+    return {name.replace("blocks.0.", f"blocks.{LAYER}."): shape for name, shape in shapes_of_one_layer(config).items()}
 
 
 def load_network(
@@ -433,8 +422,8 @@ def load_network(
     shape than the config says, or is unknown: before anything large is made.
     """
     check_arrays(config, rows, weights.shapes, source, ignored)
-    network = Transformer(config, seed=None)
-    parameters, shapes = network.parameters(), parameter_shapes(config)
+    network = Transformer.empty(config)
+    parameters, shapes = dict(network.named_parameters()), parameter_shapes(config)
     for row, layer in _all_layers(rows, config):
         ours = [parameters[_numbered(name, layer)].data for name in row.ours]
         name = _numbered(row.file, layer)

@@ -21,11 +21,13 @@ import sys
 import tempfile
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
+from lzma import LZMAError
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -164,10 +166,16 @@ def fetch(
         progress(f"Downloading {asset.name} ({asset.megabytes:g} MB), once.{licence}")
         archives = list(_download(asset, temporary, meter))
         progress(f"Unpacking {asset.name} into {cache_folder()}.")
-        if asset.joined:
-            _join(asset, archives, whole / asset.joined)
-        else:
-            _unpack(asset, archives, whole)
+        try:
+            if asset.joined:
+                _join(asset, archives, whole / asset.joined)
+            else:
+                _unpack(asset, archives, whole)
+        except UNREADABLE_ZIP as error:
+            raise MachineError(
+                f"{asset.name}: the download cannot be unpacked ({error}) and has been removed. "
+                f"Try again, or {asset.instead}"
+            ) from error
         _move_into_place(whole, asset)
     return _place(asset)
 
@@ -197,6 +205,8 @@ def _download(asset: Asset, temporary: Path, meter: Meter) -> Iterator[Path]:
         yield archive
 
 
+# What the package zipfile raises: damage anywhere, a compression or encryption that it does not know, data cut off.
+UNREADABLE_ZIP = (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, zlib.error, LZMAError)
 UNFINISHED = ".unfinished"  # the folder in the cache for downloads to go on with
 TEMPORARY_PREFIX = ".partial-"
 DAY = 24 * 60 * 60

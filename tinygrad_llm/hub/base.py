@@ -5,7 +5,7 @@ as any other. What weights do not say is remembered here: chat template, stop to
 needed once more only when the run is resumed: checkpoints hold what is learned, and nothing of what is frozen. It is
 found by its name, and a fingerprint tells whether it is still the same.
 
-Comes before: `pretrained`, `nn.lora`, `training.run_folder`. Comes after: `models`, the command `tinygrad-llm tune`.
+Builds on: `pretrained`, `nn.lora`, `training.run_folder`. Used by: `models`, the command `tinygrad-llm tune`.
 """
 
 from __future__ import annotations

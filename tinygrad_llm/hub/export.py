@@ -1,6 +1,6 @@
 """A model for other programs: one door to the writers of both formats.
 
-Comes before: `hugging_face`, `gguf_model`. Comes after: `language_model` and the command `tinygrad-llm export`.
+Builds on: `hugging_face`, `gguf_model`. Used by: `language_model` and the command `tinygrad-llm export`.
 Left out on purpose: quantising. llama.cpp's own tool makes smaller files of what is written here.
 """
 

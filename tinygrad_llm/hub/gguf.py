@@ -10,11 +10,11 @@ with the bytes that are left before anything is made of it, so that no file can 
 size is worth. (The reader of the package `gguf` trusts what it reads, and takes seconds for a large vocabulary.) The
 formulas of the quantised types come from that package: a tensor becomes float32, exactly the numbers the file means.
 
-Comes before: `weights`. Comes after: `architectures`, which knows what the names mean, and
-`text.tokenizer_gguf`, which makes a tokenizer of the metadata. `gguf_model` writes such files.
-
-Left out on purpose: version 1, big-endian files, arrays of arrays (no model has them), models split over several
-files, and the rarer types of tensors (IQ, TQ, MXFP4): they are refused by name.
+Builds on: `weights`.
+Used by: `gguf_parts`, for models in several files; `gguf_config`, `architectures` and `text.tokenizer_gguf`, which know
+what the names mean.
+Left out on purpose: version 1, big-endian files, arrays of arrays (no model has them), and the rarer types of tensors
+(IQ, TQ, MXFP4): they are refused by name. `gguf_model` writes such files.
 
 Source: docs/gguf.md of github.com/ggml-org/ggml.
 """
@@ -87,8 +87,9 @@ ENCODINGS = {  # type in the file -> what it is; quantised numbers stand in bloc
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """Where one tensor stands: `shape` rows first, `offset` and `size` in bytes of the file."""
+    """Where one tensor stands: in which file, `shape` rows first, `offset` and `size` in bytes of the file."""
 
+    path: Path
     shape: tuple[int, ...]
     encoding: Encoding
     offset: int
@@ -112,7 +113,7 @@ class GGUFFile:
             with open(self.path, "rb") as file:
                 self._read_header(_Header(file))
         except (FileNotFoundError, IsADirectoryError) as error:
-            raise InputError(f"there is no file {path}. Check the path.") from error
+            raise InputError(f"There is no file {path}. Check the path.") from error
         except OSError as error:
             raise MachineError(f"{path} cannot be read: {error.strerror or error}.") from error
         except _Damaged as error:
@@ -125,7 +126,7 @@ class GGUFFile:
     def read_into(self, name: str, out: np.ndarray) -> None:
         """Fill `out` (float32, contiguous, of the tensor's shape) with the tensor `name`."""
         tensor = self.tensors[name]
-        read_numbers(self.path, tensor.offset, tensor.encoding, out, name)
+        read_numbers(tensor.path, tensor.offset, tensor.encoding, out, name)
 
     def close(self) -> None:
         """Nothing is kept open."""
@@ -134,7 +135,7 @@ class GGUFFile:
 
     def _read_header(self, header: _Header) -> None:
         if header.take(len(MAGIC)) != MAGIC:
-            raise _Damaged("it is no GGUF file (it does not begin with 'GGUF')")
+            raise _Damaged("it is not a GGUF file (it does not begin with 'GGUF')")
         version = header.number("<I")
         if version and version % (1 << 24) == 0:
             raise _Damaged("it is big-endian, and only little-endian files are read")
@@ -173,9 +174,9 @@ class GGUFFile:
         if 0 in shape or shape[-1] % encoding.numbers:
             raise _Damaged(f"the tensor {name!r} of shape {shape} cannot be of type {encoding.name}")
         if offset % alignment:
-            raise _Damaged(f"the tensor {name!r} begins at {offset}, which is no multiple of {alignment}")
+            raise _Damaged(f"the tensor {name!r} begins at {offset}, which is not a multiple of {alignment}")
         size = math.prod(shape) // encoding.numbers * encoding.size
-        self.tensors[name] = TensorInfo(shape, encoding, offset, size)
+        self.tensors[name] = TensorInfo(self.path, shape, encoding, offset, size)
 
     def _place_tensors(self, start: int, end: int) -> None:
         """Count the offsets from the beginning of the file. No tensor may reach past the end, or into another."""
@@ -187,7 +188,7 @@ class GGUFFile:
             free = offset + tensor.size
             if free > end:
                 raise _Damaged(f"the tensor {name!r} would end at byte {free}, and the file has {end}: it is cut off")
-            self.tensors[name] = TensorInfo(tensor.shape, tensor.encoding, offset, tensor.size)
+            self.tensors[name] = TensorInfo(self.path, tensor.shape, tensor.encoding, offset, tensor.size)
 
 
 def is_gguf(path: Path) -> bool:

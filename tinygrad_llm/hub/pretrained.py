@@ -1,7 +1,7 @@
 """What a model consists of, whichever file it came from: the parts that `LanguageModel` puts together.
 
-Comes before: `nn.transformer`, `text.tokenizer`. Comes after: `gguf_model` and `hugging_face`, which read and write it,
-and `language_model`.
+Builds on: `nn.transformer`, `text.tokenizer`.
+Used by: `gguf_model` and `hugging_face`, which read and write it, and `language_model`.
 """
 
 from __future__ import annotations

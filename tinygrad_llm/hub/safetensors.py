@@ -6,7 +6,7 @@ The package `safetensors` opens each file and thereby checks its header: every a
 place, no gaps, sizes that agree with types and shapes. The numbers are then read block by block and widened to float32
 (`weights`): NumPy has no bfloat16, and the package's own arrays would be a second copy of the model in memory.
 
-Comes before: `weights`, `json_objects`. Comes after: `architectures`, which knows what the names mean.
+Builds on: `weights`, `files`. Used by: `hugging_face`, `peft`; `architectures` knows what the names mean.
 Left out on purpose: integers, float64 and 8-bit floats (no model of our families is published in them): an array of
 such a type may be in the file, as GPT-2's attention masks are, but cannot be read.
 
@@ -22,21 +22,24 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.entries import shown
 from tinygrad_llm.errors import InputError, MachineError
-from tinygrad_llm.hub.json_objects import parse_json_object, read_json_object
+from tinygrad_llm.files import parse_json_object, read_json_object
 from tinygrad_llm.hub.weights import BF16, F16, F32, read_numbers
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+BLOCK = 1 << 20  # bytes that are compared at a time
 HEADER_LIMIT = 1 << 25  # bytes; a model of 100 layers needs 2^17
 ENCODINGS = {encoding.name: encoding for encoding in (F32, F16, BF16)}
 
 
 @dataclass(frozen=True)
 class ArrayInfo:
-    """Where one array stands: in which file, at which byte, and of what type it is."""
+    """Where one array stands: in which file, at which byte, how many bytes long, and of what type it is."""
 
     path: Path
     offset: int
+    size: int
     type: str
     shape: tuple[int, ...]
 
@@ -68,7 +71,7 @@ class SafetensorsFiles:
             raise InputError(f"{index} does not say in which file each array is (weight_map). Fetch it again.")
         for name in set(places.values()):
             if Path(name).name != name or not name.endswith(".safetensors"):
-                raise InputError(f"{index} names {name!r}, which is no safetensors file in its folder.")
+                raise InputError(f"{index} names {shown(name)}, which is not a safetensors file in its folder.")
         files = cls(*(folder / name for name in sorted(set(places.values()))))
         for name, info in files.arrays.items():
             if places.pop(name, info.path.name) != info.path.name:
@@ -90,6 +93,20 @@ class SafetensorsFiles:
             raise InputError(f"{info.path}: {name} is of type {info.type}, and {', '.join(ENCODINGS)} are read.")
         read_numbers(info.path, info.offset, ENCODINGS[info.type], out, name)
 
+    def same_values(self, one: str, other: str) -> bool:
+        """Whether two arrays have the same type, shape and bytes."""
+        a, b = self.arrays[one], self.arrays[other]
+        if (a.type, a.shape, a.size) != (b.type, b.shape, b.size):
+            return False
+        try:
+            with open(a.path, "rb") as file, open(b.path, "rb") as other_file:
+                file.seek(a.offset)
+                other_file.seek(b.offset)
+                blocks = [min(BLOCK, a.size - start) for start in range(0, a.size, BLOCK)]
+                return all(file.read(length) == other_file.read(length) for length in blocks)
+        except OSError as error:
+            raise MachineError(f"{a.path} cannot be read: {error.strerror or error}. Check the disk.") from error
+
     def close(self) -> None:
         """Nothing is kept open."""
 
@@ -99,7 +116,7 @@ def read_header(path: Path) -> dict[str, ArrayInfo]:
     from safetensors import SafetensorError, safe_open  # here, so that `import tinygrad_llm` stays quick
 
     if path.is_dir() or not path.exists():
-        raise InputError(f"there is no file {path}. Check the path, or fetch the model again.")
+        raise InputError(f"There is no file {path}. Check the path, or fetch the model again.")
     try:
         with open(path, "rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -112,10 +129,13 @@ def read_header(path: Path) -> dict[str, ArrayInfo]:
     except OSError as error:
         raise MachineError(f"{path} cannot be read: {error.strerror or error}. Check the disk.") from error
     header.pop("__metadata__", None)
-    return {
-        name: ArrayInfo(path, 8 + length + entry["data_offsets"][0], entry["dtype"], tuple(entry["shape"]))
-        for name, entry in header.items()
-    }
+    return {name: _array_info(path, 8 + length, entry) for name, entry in header.items()}
+
+
+def _array_info(path: Path, start: int, entry: dict[str, Any]) -> ArrayInfo:
+    """start: the byte of the file at which the data begin."""
+    begin, end = entry["data_offsets"]
+    return ArrayInfo(path, start + begin, end - begin, entry["dtype"], tuple(entry["shape"]))
 
 
 def write_safetensors(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -2,7 +2,7 @@
 
 They are written to a hidden folder, synced to the disk, and moved to their place by renaming.
 
-Comes before: `files`, which does the same for one file. Comes after: the exports.
+Builds on: nothing here; `files` does the same for one file. Used by: the exports.
 """
 
 from __future__ import annotations

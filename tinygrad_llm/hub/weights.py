@@ -7,8 +7,9 @@ place in the array of the model before the next one is read: beside the model it
 Plain reads and no memory map, on purpose: when a mapped file is shortened by somebody else, the process dies without
 a word; here a read comes back short, and that is an error with a name.
 
-Comes before: `kernels.threads`, `errors`. Comes after: `gguf` and `safetensors`, which know where in a file each array
-stands, and `architectures`, which says to which parameter it belongs.
+Builds on: `kernels.threads`.
+Used by: `gguf` and `safetensors`, which know where in a file each array stands, and `architectures`, which says which
+parameter it is.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Protocol
 import numpy as np
 
 from tinygrad_llm.errors import InputError, MachineError
-from tinygrad_llm.kernels.threads import share_out
+from tinygrad_llm.kernels.threads import parallel_for
 
 BLOCK = 1 << 17  # numbers that one thread converts at a time: 512 KiB as float32, with scratch space in the cache
 SMALL = 1 << 16  # below this many numbers a second thread costs more than it saves
@@ -98,10 +99,10 @@ def read_numbers(path: Path, offset: int, encoding: Encoding, out: np.ndarray, n
                     numbers = encoding.decode(raw).reshape(-1)
                     total = float(numbers.sum(dtype=np.float32))
                 if not math.isfinite(total) and not np.isfinite(numbers).all():  # the sum alone may overflow
-                    raise InputError(f"{path}: {name} has values that are infinite or no numbers. Fetch it again.")
+                    raise InputError(f"{path}: {name} has values that are infinite or not numbers. Fetch it again.")
                 values[start * encoding.numbers : end * encoding.numbers] = numbers
 
     try:
-        share_out(convert, units, parallel=values.size >= SMALL)
+        parallel_for(convert, units, parallel=values.size >= SMALL)
     except OSError as error:
         raise MachineError(f"{path} cannot be read: {error.strerror or error}. Check the disk.") from error

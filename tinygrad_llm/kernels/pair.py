@@ -5,28 +5,20 @@
 `value(*arrays, **options) -> value` computes the op when no gradient is wanted: `forward` without what it saves,
 unless something quicker is given.
 
-A pair that `adds_in_place` also gets `places`, one per input: where the gradient of a parameter shall end up (`Place`),
-None where it is just handed on, or NOWHERE when nobody asks for it, as for a parameter that is frozen. It may write or
-add the gradient to its place itself, which saves memory and a pass over it, and then answers with that array; what goes
-NOWHERE need not be computed, and the answer may be None.
+The backward of a pair that `takes_wanted` also gets `wanted`, of each input whether its gradient is used (that of a
+frozen parameter is not), and may answer None for the others instead of computing them.
 
-Each pair stands for a plain definition in `nn.functional` and is tested equal to it, value and gradient.
+`accepts(*arrays, **options) -> bool` says whether the pair is written for these shapes and dtypes; where it is not, the
+definition runs.
+
+Each pair stands for a plain definition, in `autograd.ops` or `nn.functional`, and is tested equal to it, value and
+gradient.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from tinygrad_llm.backend import Array
-
-
-class Place(NamedTuple):
-    """Where a gradient is collected. array: of the parameter's shape. is_empty: no gradient is in it yet."""
-
-    array: Array
-    is_empty: bool
-
-
-NOWHERE = object()
 
 
 class FastPair:
@@ -35,7 +27,8 @@ class FastPair:
         forward: Callable[..., tuple[Array, Any]],
         backward: Callable[..., tuple[Array | None, ...]],
         value: Callable[..., Array] | None = None,
-        adds_in_place: bool = False,
+        takes_wanted: bool = False,
+        accepts: Callable[..., bool] = lambda *arrays, **options: True,
     ) -> None:
-        self.forward, self.backward, self.adds_in_place = forward, backward, adds_in_place
+        self.forward, self.backward, self.takes_wanted, self.accepts = forward, backward, takes_wanted, accepts
         self.value = value or (lambda *arrays, **options: forward(*arrays, **options)[0])

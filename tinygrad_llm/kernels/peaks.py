@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinygrad_llm.kernels.threads import share_out, workers
+from tinygrad_llm.kernels.threads import parallel_for, thread_pool
 
 SIDES = (1024, 2048)  # of the square matrices that are multiplied; the better one counts
 STREAM_BYTES = 256_000_000  # of the array that is read: much larger than any cache
@@ -53,8 +53,8 @@ def measured_peaks(*, one_core: bool = False) -> Peaks:
 
     Best, not typical: whatever else runs on the machine can only make it look slower.
     """
-    with workers.on_this_core() if one_core else nullcontext():
-        cores = 1 if one_core else workers.cores
+    with thread_pool.on_this_core() if one_core else nullcontext():
+        cores = 1 if one_core else thread_pool.cores
         products = [product_rate(side, together) for side in SIDES for together in (True, False)]
         read, copy = stream_rates()
     return Peaks(cores, max(products), read, copy)
@@ -62,7 +62,7 @@ def measured_peaks(*, one_core: bool = False) -> Peaks:
 
 def product_rate(side: int, together: bool) -> float:
     """Operations per second of square products: all cores together at one, or each core at one of its own."""
-    count = 1 if together else workers.cores
+    count = 1 if together else thread_pool.cores
     x, weight = np.ones((count, side, side), np.float32), np.ones((side, side), np.float32)
     y = np.empty_like(x)
 
@@ -70,7 +70,7 @@ def product_rate(side: int, together: bool) -> float:
         for i in range(first, last):
             np.matmul(x[i], weight, out=y[i])
 
-    work = (lambda: multiply(0, 1)) if together else lambda: share_out(multiply, count, one_blas_thread_each=True)
+    work = (lambda: multiply(0, 1)) if together else lambda: parallel_for(multiply, count, one_blas_thread_each=True)
     return count * 2.0 * side**3 / best_seconds(work)
 
 
@@ -85,8 +85,8 @@ def stream_rates() -> tuple[float, float]:
     def copy(first: int, last: int) -> None:
         x[half + first : half + last] = x[first:last]
 
-    reading = best_seconds(lambda: share_out(read, x.size, one_blas_thread_each=True))
-    copying = best_seconds(lambda: share_out(copy, half))
+    reading = best_seconds(lambda: parallel_for(read, x.size, one_blas_thread_each=True))
+    copying = best_seconds(lambda: parallel_for(copy, half))
     return x.nbytes / reading, 2 * 4 * half / copying
 
 

@@ -31,7 +31,7 @@ def core_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class _Workers:
+class ThreadPool:
     """The threads and the BLAS switch, made when first needed (importing must stay quick)."""
 
     def __init__(self) -> None:
@@ -62,12 +62,12 @@ class _Workers:
 
     @property
     def are_free(self) -> bool:
-        """Whether work may be shared out: not from inside a task, which has one core to itself."""
+        """Whether work may be divided among threads: not from inside a task, which has one core to itself."""
         return self.cores > 1 and not getattr(self.inside, "a_task", False)
 
     @contextmanager
     def on_this_core(self) -> Iterator[None]:
-        """Inside, nothing is shared out: all work of this thread stays on its core."""
+        """Inside, nothing is divided: all work of this thread stays on its core."""
         before = getattr(self.inside, "a_task", False)
         self.inside.a_task = True
         try:
@@ -92,7 +92,7 @@ class _Workers:
                 library.set_num_threads(threads)
 
 
-workers = _Workers()
+thread_pool = ThreadPool()
 
 
 def blocks(rows: int, bytes_per_row: int) -> int:
@@ -110,18 +110,18 @@ def over_rows(work: Callable[[int, int], None], rows: int, bytes_per_row: int) -
         for start in range(first, last, block):
             work(start, min(start + block, last))
 
-    share_out(stretch, rows, parallel=rows * bytes_per_row >= SMALL_BYTES)
+    parallel_for(stretch, rows, parallel=rows * bytes_per_row >= SMALL_BYTES)
 
 
-def share_out(
+def parallel_for(
     work: Callable[[int, int], None], count: int, parallel: bool = True, one_blas_thread_each: bool = False
 ) -> None:
     """Call work(first, last) on one stretch of 0..count per core; the stretches are the same in every run."""
-    parts = min(workers.cores, count) if parallel and workers.are_free else 1
+    parts = min(thread_pool.cores, count) if parallel and thread_pool.are_free else 1
     if parts <= 1:
         work(0, count)
         return
     ends = [count * (i + 1) // parts for i in range(parts)]
     tasks: list[Callable[[], None]] = [partial(work, *stretch) for stretch in zip([0, *ends[:-1]], ends, strict=True)]
-    with workers.one_blas_thread_each() if one_blas_thread_each else nullcontext():
-        workers.run(tasks)
+    with thread_pool.one_blas_thread_each() if one_blas_thread_each else nullcontext():
+        thread_pool.run(tasks)

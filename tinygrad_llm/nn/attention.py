@@ -1,82 +1,109 @@
-"""Attention: the step in which the vectors of a text talk to each other.
+"""Attention: the step in which information moves between the positions of a text.
 
-Each position asks a question (query), offers a label (key) and a content (value). It collects the contents of earlier
-positions, weighted by how well their labels answer its question. That is how "bank" beside a river comes to mean a
-riverbank.
+Each position has a query, a key and a value. It averages the values of earlier positions, weighted by how well their
+keys fit its query. That is how "bank" beside a river comes to mean a riverbank.
 
-Comes before: `layers`. Comes after: `transformer`.
+Builds on: `layers`, `functional`. Used by: `transformer`.
+Left out: the key-value cache, which is in `generation.cache`, and the formula of soft caps (`attention_variants`).
 """
 
 from __future__ import annotations
 
-import math
-from typing import Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tinygrad_llm.autograd import Tensor
-from tinygrad_llm.backend import Array
+from tinygrad_llm.errors import InputError
 from tinygrad_llm.nn import functional as F
-from tinygrad_llm.nn.config import TransformerConfig
-from tinygrad_llm.nn.layers import Linear, RMSNorm
+from tinygrad_llm.nn.attention_variants import capped_attention
+from tinygrad_llm.nn.init import Initializer, Seed, lecun_normal
+from tinygrad_llm.nn.layers import Linear, RMSNorm, outputs_of
 from tinygrad_llm.nn.module import Module
+from tinygrad_llm.nn.rotary import RotaryEmbedding
 
-
-class KeyValueCache(Protocol):
-    """What attention asks of a cache: remember the new keys and values of a layer, give back all it may look at."""
-
-    length: int  # positions remembered so far, before the new ones
-    starts: Array | None  # (B,): where the text of each row begins, when rows are padded at the front; else None
-
-    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Array | None]:
-        """k, v: (B, T, K, D), new -> k, v: (B, S, K, D), old and new, and `starts` counted from the first of the S.
-
-        A cache may leave out old positions that are outside the layer's window.
-        """
+if TYPE_CHECKING:
+    from tinygrad_llm.nn.cache_protocol import KeyValueCache
 
 
 class Attention(Module):
-    """Multi-head causal self-attention. (B, T, C) -> (B, T, C)."""
+    """Multi-head causal self-attention. (B, T, C) -> (B, T, C).
 
-    def __init__(self, config: TransformerConfig, layer: int, rng: np.random.Generator | None) -> None:
-        C, D = config.width, config.channels_per_head
-        self.layer, self.heads, self.kv_heads = layer, config.heads, config.num_kv_heads
-        self.window, self.scale = config.window_of(layer), config.attention_scale
-        self.softcap, self.dropout = config.attention_softcap, config.dropout
-        bias = config.bias if config.qkv_bias is None else config.qkv_bias
-        self.query = Linear(C, self.heads * D, rng, bias=bias)
-        self.key = Linear(C, self.kv_heads * D, rng, bias=bias)
-        self.value = Linear(C, self.kv_heads * D, rng, bias=bias)
-        self.output = Linear(self.heads * D, C, rng, bias=config.bias, std=residual_std(config))
-        self.query_norm = RMSNorm(D, config.norm_eps, plus_one=config.norm_weight_plus_one) if config.qk_norm else None
-        self.key_norm = RMSNorm(D, config.norm_eps, plus_one=config.norm_weight_plus_one) if config.qk_norm else None
+    width: C. heads, kv_heads: H query heads and K key-value heads, which groups of H/K query heads share; by default H.
+    head_dim: D, by default C/H. bias: of all four matrices; qkv_bias: of query, key and value, by default as bias.
+    rotary: the angles of the positions; None: attention does not know where a token stands. window, scale: see
+    `functional.attention`. softcap: of the scores, see `attention_variants`. qk_norm: makes the norms of queries and
+    keys, for instance `nn.RMSNorm`. dropout: of the result. layer: the number under which a cache keeps keys and
+    values. init, output_init: of the matrices. seed: see `Linear`.
 
-    def forward(
+    A variant derives from it and takes its place in a block:
+
+    >>> class GatedAttention(Attention):
+    ...     def __init__(self, width, heads, **options):
+    ...         super().__init__(width, heads, **options)
+    ...         self.gate = Linear(width, width, bias=False)
+    ...     def forward(self, x, cache=None, rng=None):
+    ...         return F.sigmoid(self.gate(x)) * super().forward(x, cache, rng)  # (B, T, C)
+    >>> GatedAttention(8, 2, seed=0)(Tensor(np.zeros((1, 3, 8)))).shape
+    (1, 3, 8)
+    """
+
+    def __init__(
         self,
-        x: Tensor,
-        rotation: tuple[Array, Array] | None,
-        cache: KeyValueCache | None = None,
-        rng: np.random.Generator | None = None,
-    ) -> Tensor:
-        """rotation: (cos, sin) of the positions of x, each (T, D/2) or (B, T, D/2); None without rotary positions."""
+        width: int,
+        heads: int,
+        kv_heads: int | None = None,
+        head_dim: int | None = None,
+        *,
+        bias: bool = True,
+        qkv_bias: bool | None = None,
+        rotary: RotaryEmbedding | None = None,
+        window: int | None = None,
+        scale: float | None = None,
+        softcap: float | None = None,
+        qk_norm: Callable[[int], RMSNorm] | None = None,
+        dropout: float = 0.0,
+        layer: int = 0,
+        init: Initializer = lecun_normal,
+        output_init: Initializer | None = None,
+        seed: Seed = None,
+    ) -> None:
+        if head_dim is None and width % heads:
+            raise InputError(f"heads must divide the width, or give head_dim; width was {width}, heads {heads}.")
+        rng, D = np.random.default_rng(seed), head_dim or width // heads
+        qkv_bias = bias if qkv_bias is None else qkv_bias
+        self.heads, self.kv_heads, self.head_dim = heads, kv_heads or heads, D
+        self.rotary, self.window, self.scale, self.dropout, self.layer = rotary, window, scale, dropout, layer
+        self.softcap = softcap
+        self.query = Linear(width, self.heads * D, qkv_bias, init=init, seed=rng)
+        self.key = Linear(width, self.kv_heads * D, qkv_bias, init=init, seed=rng)
+        self.value = Linear(width, self.kv_heads * D, qkv_bias, init=init, seed=rng)
+        self.query_norm = None if qk_norm is None else qk_norm(D)
+        self.key_norm = None if qk_norm is None else qk_norm(D)
+        self.output = Linear(self.heads * D, width, bias, init=output_init or init, seed=rng)
+
+    def forward(self, x: Tensor, cache: KeyValueCache | None = None, rng: np.random.Generator | None = None) -> Tensor:
+        """cache: keys and values of earlier positions, which x continues. rng: draws dropout; None means no dropout."""
         B, T, _ = x.shape
-        q = self.query(x).reshape(B, T, self.heads, -1)  # (B, T, H, D)
-        k = self.key(x).reshape(B, T, self.kv_heads, -1)  # (B, T, K, D)
-        v = self.value(x).reshape(B, T, self.kv_heads, -1)  # (B, T, K, D)
+        q, k, v = outputs_of((self.query, self.key, self.value), x)
+        q = q.reshape(B, T, self.heads, -1)  # (B, T, H, D)
+        k = k.reshape(B, T, self.kv_heads, -1)  # (B, T, K, D)
+        v = v.reshape(B, T, self.kv_heads, -1)  # (B, T, K, D)
         if self.query_norm is not None and self.key_norm is not None:
             q, k = self.query_norm(q), self.key_norm(k)
-        if rotation is not None:
-            q, k = F.rotate(q, *rotation), F.rotate(k, *rotation)
-        starts = None
+        if self.rotary is not None:
+            cos, sin = self.rotary(T, like=x.data) if cache is None else cache.angles(self.rotary, T, like=x.data)
+            q, k = F.apply_rotary(q, cos, sin), F.apply_rotary(k, cos, sin)
         if cache is not None:
-            k, v, starts = cache.extend(self.layer, k, v)  # (B, S, K, D)
-        y = F.attention(q, k, v, scale=self.scale, window=self.window, softcap=self.softcap, starts=starts)
+            y = cache.attention(self, q, k, v)  # (B, T, H, D)
+        elif self.softcap is not None:
+            y = capped_attention(q, k, v, softcap=self.softcap, window=self.window, scale=self.scale)
+        else:
+            y = F.causal_attention(q, k, v, window=self.window, scale=self.scale)
         return F.dropout(self.output(y.reshape(B, T, -1)), self.dropout, rng)  # (B, T, H·D) -> (B, T, C)
 
-
-def residual_std(config: TransformerConfig) -> float:
-    """Initial scale of the matrices that write into the residual stream: 0.02 / √(2 · layers).
-
-    There are 2 · layers of them, so their sum keeps the scale of one (Radford et al. 2019, section 2.3).
-    """
-    return 0.02 / math.sqrt(2 * config.layers)
+    def extra_repr(self) -> str:
+        shared = "" if self.kv_heads == self.heads else f", kv_heads={self.kv_heads}"
+        window = "" if self.window is None else f", window={self.window}"
+        return f"heads={self.heads}{shared}, head_dim={self.head_dim}{window}"

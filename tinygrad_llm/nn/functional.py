@@ -1,13 +1,19 @@
 """The formulas of a language model, each as its plain definition.
 
-Read these. Where `@fused(...)` names a fast pair, `kernels` holds a second way to compute the same, which is used
-unless `plain()` is on, and which the tests hold equal to the text here.
+Where `@fused(...)` names a fast pair, `kernels` holds a second way to compute the same, which is used unless `plain()`
+is on, and which the tests hold equal to the text here.
 
 Legend: B batch, T positions, C channels, H heads, K key-value heads, D channels per head, V vocabulary,
-F hidden width of the MLP, S positions that can be looked at (S >= T when earlier ones are cached).
+F hidden width of the MLP, S positions that are looked at (S >= T when earlier ones are cached).
+
+Builds on: `autograd`. Used by: `layers`, `attention`, `mlp`, `transformer`.
+Left out: soft caps and rows that are padded at the front, which are in `attention_variants`.
 """
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +21,16 @@ from tinygrad_llm.autograd import Tensor, fused, ops, raw
 from tinygrad_llm.backend import Array, array_module
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.kernels import cpu
+from tinygrad_llm.nn.attention_checks import check_attention
+from tinygrad_llm.nn.losses import mse_loss, nll_loss  # noqa: F401  (offered here, with the other formulas)
+from tinygrad_llm.nn.token_ids import as_classes
+from tinygrad_llm.other_names import of_module
 
-# Words of the vocabulary that a model is written with; their formulas stand in `autograd.ops`.
-gelu, silu, softmax, log_softmax, embedding = ops.gelu, ops.silu, ops.softmax, ops.log_softmax, ops.embedding
+# What a model is written with and `autograd.ops` defines.
+embedding, softmax, log_softmax, sigmoid = ops.embedding, ops.softmax, ops.log_softmax, ops.sigmoid
+relu, gelu, gelu_tanh, silu = ops.relu, ops.gelu, ops.gelu_tanh, ops.silu
+
+# --- layers ---------------------------------------------------------------------------------------------------------
 
 
 @fused(cpu=cpu.linear)
@@ -25,18 +38,6 @@ def linear(x, weight, bias=None):
     """y = x Wᵀ + b. x: (..., I), weight: (O, I), bias: (O,) or None -> (..., O)."""
     y = x @ weight.swapaxes(0, 1)  # (..., O)
     return y if bias is None else y + bias
-
-
-@fused(cpu=cpu.silu_gate)
-def silu_gate(gate, up):
-    """silu(gate) · up: the gated half of SwiGLU (Shazeer 2020, equation 6). Both (..., F) -> (..., F)."""
-    return silu(gate) * up
-
-
-@fused(cpu=cpu.gelu_gate)
-def gelu_gate(gate, up):
-    """gelu(gate) · up: the gated half of GeGLU (Shazeer 2020, equation 6). Both (..., F) -> (..., F)."""
-    return gelu(gate) * up
 
 
 @fused(cpu=cpu.layer_norm)
@@ -57,62 +58,145 @@ def rms_norm(x, weight, *, eps=1e-5):
     return x / ops.sqrt(ops.mean(x * x, axis=-1, keepdims=True) + eps) * weight
 
 
-@fused(cpu=cpu.rotate)
-def rotate(x, cos, sin):
-    """Turn each pair of channels (i, i + D/2) by its angle, so that q·k depends on how far apart the two are.
+# --- activations ----------------------------------------------------------------------------------------------------
+
+
+def relu_squared(x: Any) -> Any:
+    """relu(x)² (So et al. 2021, "Primer", section 3). Any shape."""
+    y = relu(x)
+    return y * y
+
+
+@fused(cpu=cpu.swiglu)
+def swiglu(gate, up):
+    """silu(gate) · up: the gated half of SwiGLU (Shazeer 2020, equation 6). Both (..., F) -> (..., F)."""
+    return silu(gate) * up
+
+
+@fused(cpu=cpu.geglu_tanh)
+def geglu_tanh(gate, up):
+    """gelu_tanh(gate) · up: the gated half of GeGLU (Shazeer 2020, equation 6). Both (..., F) -> (..., F)."""
+    return gelu_tanh(gate) * up
+
+
+# --- attention ------------------------------------------------------------------------------------------------------
+
+
+def attention(
+    q: Any,
+    k: Any,
+    v: Any,
+    mask: Any = None,
+    *,
+    causal: bool = True,
+    window: int | None = None,
+    scale: float | None = None,
+    dropout: float = 0.0,
+    rng: np.random.Generator | None = None,
+    return_weights: bool = False,
+) -> Any:
+    """softmax(q kᵀ / √D + mask) v: each position averages the values, weighted by how well its query fits each key.
+
+    Scaled dot-product attention (Vaswani et al. 2017, equation 1), with H query heads sharing K key-value heads in
+    groups of H/K (Ainslie et al. 2023).
+
+    q: (B, T, H, D), k: (B, S, K, D), v: (B, S, K, Dv) -> (B, T, H, Dv). With return_weights a pair, the second being
+    the weights after dropout, (B, H, T, S).
+    mask: what broadcasts to (B, H, T, S): booleans, True where a query may look at a key; or numbers that are added to
+    the scores. causal: each position sees itself and earlier ones, the queries being the last T of the S positions.
+    window: of those, itself and window - 1 before. scale: instead of 1/√D. dropout: of the weights, drawn with rng.
+
+    Raises InputError for arguments that do not fit each other, and for a query that sees no key.
+    """
+    T, S = check_attention(q, k, v, causal, window)
+    if causal and mask is None and not return_weights and (rng is None or dropout == 0.0):
+        return causal_attention(q, k, v, window=window, scale=scale)
+    scores = attention_scores(q, k, scale)  # (B, H, T, S)
+    if causal:
+        scores = masked(scores, causal_mask(T, S, window, like=raw(q)))
+    if mask is not None:
+        scores = masked(scores, mask)
+    if bool((raw(scores).max(axis=-1) == -math.inf).any()):
+        raise InputError("attention: mask hides every key from some query. Let each position see itself, for instance.")
+    weights = apply_dropout(softmax(scores), dropout, rng)  # (B, H, T, S)
+    y = weighted_sum(weights, v)  # (B, T, H, Dv)
+    return (y, weights) if return_weights else y
+
+
+@fused(cpu=cpu.causal_attention)
+def causal_attention(q, k, v, *, window=None, scale=None):
+    """`attention` with the causal mask alone: what a transformer computes.
+
+    q: (B, T, H, D), k: (B, S, K, D), v: (B, S, K, Dv) -> (B, T, H, Dv).
+    """
+    scores = attention_scores(q, k, scale)  # (B, H, T, S)
+    mask = causal_mask(q.shape[1], k.shape[1], window, like=raw(q))  # (T, S)
+    return weighted_sum(softmax(masked(scores, mask)), v)  # (B, T, H, Dv)
+
+
+def attention_scores(q: Any, k: Any, scale: float | None = None) -> Any:
+    """q kᵀ · scale, by default 1/√D: how well each query fits each key. -> (B, H, T, S)."""
+    scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
+    q, k = ops.swapaxes(q * scale, 1, 2), ops.transpose(for_query_heads(k, q.shape[2]), (0, 2, 3, 1))
+    return q @ k  # (B, H, T, D) @ (B, H, D, S)
+
+
+def masked(scores: Any, mask: Any) -> Any:
+    """Scores that are -∞ where a boolean mask is False; a mask of numbers is added. (B, H, T, S) -> (B, H, T, S)."""
+    return ops.where(mask, scores, -math.inf) if raw(mask).dtype == bool else scores + mask
+
+
+def weighted_sum(weights: Any, v: Any) -> Any:
+    """Σ over the keys of weight · value. weights: (B, H, T, S), v: (B, S, K, Dv) -> (B, T, H, Dv)."""
+    v = ops.swapaxes(for_query_heads(v, weights.shape[1]), 1, 2)  # (B, H, S, Dv)
+    return ops.swapaxes(weights @ v, 1, 2)
+
+
+def for_query_heads(x: Any, heads: int) -> Any:
+    """Every key-value head H/K times, once for each query head of its group. (B, S, K, D) -> (B, S, H, D)."""
+    B, S, K, D = x.shape
+    if heads == K:
+        return x
+    return ops.broadcast_to(x[:, :, :, None], shape=(B, S, K, heads // K, D)).reshape(B, S, heads, D)
+
+
+def causal_mask(queries: int, keys: int, window: int | None = None, *, like: Array = None) -> Array:
+    """True where a query may look: at itself and earlier positions, at most `window` of them. (T, S) booleans.
+
+    The queries are the last T of the S positions. like: an array on the device where the mask is wanted.
+    """
+    xp = np if like is None else array_module(like)
+    query = xp.arange(keys - queries, keys)[:, None]  # (T, 1)
+    key = xp.arange(keys)[None, :]  # (1, S)
+    return key <= query if window is None else (key <= query) & (key > query - window)
+
+
+@fused(cpu=cpu.apply_rotary)
+def apply_rotary(x, cos, sin):
+    """Turn each pair of channels (i, i + D/2) by its angle, so that q·k depends on the distance of the two positions.
 
     x: (B, T, H, D), cos and sin: (T, D/2), or (B, T, D/2) for rows with positions of their own -> (B, T, H, D).
-    The pairs are half a head apart ("half-split"), as in Llama's Hugging Face layout; the paper pairs neighbours
-    (2i, 2i + 1), which is the same up to an order of channels.
+    The pairs are half a head apart ("half-split"), as in Llama's Hugging Face layout; the paper (Su et al. 2021,
+    equation 34) pairs neighbours (2i, 2i + 1), which is the same up to an order of channels.
     """
     half = x.shape[-1] // 2
     a, b = x[..., :half], x[..., half:]  # (B, T, H, D/2)
     cos, sin = cos[..., None, :], sin[..., None, :]  # (T, 1, D/2)
-    return ops.concat([a * cos - b * sin, b * cos + a * sin], axis=-1)
+    return ops.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
 
 
-def causal_mask(queries: int, keys: int, window: int | None, starts: Array | None, like: Array) -> Array:
-    """Which keys each query may look at: itself and earlier ones, at most `window` of them. Booleans, (T, S).
+# --- losses ---------------------------------------------------------------------------------------------------------
 
-    The queries are the last T of S positions. starts: (B,), the first position of each row's text; what stands before
-    it is padding, which only looks at itself, and nobody else at it: (B, 1, 1, T, S).
+
+def cross_entropy(logits: Tensor, targets: Any, reduction: str = "mean") -> Tensor:
+    """Cross-entropy between the model's distribution and the text: the average of -log p(true next token), in nats.
+
+    logits: (..., V), targets: (...) integers, in an array, a Tensor or lists; a negative one does not count.
+    reduction: "mean" over the targets that count, "sum", or "none" for one loss per token.
     """
-    xp = array_module(like)
-    query = xp.arange(keys - queries, keys)[:, None]  # (T, 1)
-    key = xp.arange(keys)[None, :]  # (1, S)
-    visible = key <= query
-    if window is not None:
-        visible = visible & (key > query - window)
-    return visible if starts is None else visible & ((key >= starts[:, None, None, None, None]) | (key == query))
-
-
-@fused(cpu=cpu.attention)
-def attention(q, k, v, *, scale=None, window=None, softcap=None, starts=None):
-    """softmax(q kᵀ / √D + mask) v: each position collects the values of the earlier positions it finds relevant.
-
-    Causal scaled dot-product attention (Vaswani et al. 2017, equation 1), with H query heads sharing K key-value
-    heads in groups of H/K (Ainslie et al. 2023), and optionally a sliding window.
-
-    q: (B, T, H, D), k and v: (B, S, K, D) -> (B, T, H, D). The queries are the last T of the S positions.
-    scale: instead of 1/√D. window: each position sees itself and window - 1 positions before.
-    softcap: scores s become softcap · tanh(s / softcap), so none is larger (Gemma 2, section 2). starts: (B,), where
-    the text of each row begins, for rows that are padded at the front.
-    """
-    B, T, H, D = q.shape
-    S, K = k.shape[1], k.shape[2]
-    scale = 1.0 / math.sqrt(D) if scale is None else scale
-    q = ops.transpose(q.reshape(B, T, K, H // K, D), axes=(0, 2, 3, 1, 4))  # (B, K, H/K, T, D)
-    k = ops.transpose(k.reshape(B, S, K, 1, D), axes=(0, 2, 3, 4, 1))  # (B, K, 1, D, S)
-    v = ops.transpose(v.reshape(B, S, K, 1, D), axes=(0, 2, 3, 1, 4))  # (B, K, 1, S, D)
-    scores = soft_cap(q @ k * scale, softcap)  # (B, K, H/K, T, S)
-    scores = ops.where(causal_mask(T, S, window, starts, like=raw(q)), scores, -math.inf)
-    y = softmax(scores) @ v  # (B, K, H/K, T, D)
-    return ops.transpose(y, axes=(0, 3, 1, 2, 4)).reshape(B, T, H, D)
-
-
-def soft_cap(x, cap):
-    """cap · tanh(x / cap): nearly x where x is small, never beyond ±cap (Gemma 2, section 2). None leaves x."""
-    return x if cap is None else ops.tanh(x * (1.0 / cap)) * cap
+    targets = as_classes(targets, logits)
+    losses = token_losses(logits, targets)
+    return losses if reduction == "none" else reduce_losses(losses.sum(), targets, reduction)
 
 
 @fused(cpu=cpu.token_losses)
@@ -123,26 +207,16 @@ def token_losses(logits, targets):
     """
     is_target = targets >= 0
     chosen = ops.take_along_axis(logits, (targets * is_target)[..., None])[..., 0]  # (...)
-    return (ops.logsumexp(logits, axis=-1) - chosen) * is_target.astype(logits.dtype)
+    return ops.where(is_target, ops.logsumexp(logits, axis=-1) - chosen, 0.0)
 
 
-@fused(cpu=cpu.projected_loss)
-def projected_loss(x, weight, targets):
+@fused(cpu=cpu.linear_cross_entropy)
+def linear_cross_entropy(x, weight, targets):
     """Σ over tokens of -log p(target), with logits x Wᵀ: the last step of the model and its loss in one.
 
     x: (..., C), weight: (V, C), targets: (...) integers, negative ones do not count -> a single number, in nats.
     """
     return token_losses(linear(x, weight), targets).sum()
-
-
-def cross_entropy(logits: Tensor, targets: Array, reduction: str = "mean") -> Tensor:
-    """Cross-entropy between the model's distribution and the text: the average of -log p(true next token), in nats.
-
-    logits: (..., V), targets: (...) integers; a negative target means "nothing to predict here".
-    reduction: "mean" over the targets that count, "sum", or "none" for one loss per token.
-    """
-    losses = token_losses(logits, targets)
-    return losses if reduction == "none" else reduce_losses(losses.sum(), targets, reduction)
 
 
 def reduce_losses(total: Tensor, targets: Array, reduction: str) -> Tensor:
@@ -152,31 +226,46 @@ def reduce_losses(total: Tensor, targets: Array, reduction: str) -> Tensor:
     if reduction == "mean":
         count = array_module(targets).maximum((targets >= 0).sum(), 1)  # stays on the device
         return total / count.astype(total.dtype)
-    raise InputError(f"reduction must be 'mean' or 'sum', it was {reduction!r}.")
+    raise InputError(f"reduction must be 'mean', 'sum' or 'none', it was {reduction!r}.")
 
 
-@fused(cpu=cpu.drop)
-def drop(x, draws, *, rate):
-    """x / (1 - rate) where the draw is at least rate · 65,536, else 0. x: (...), draws: (...), 0 to 65,535 -> (...).
+# --- dropout --------------------------------------------------------------------------------------------------------
+
+
+def dropout(x: Tensor, p: float, rng: np.random.Generator | None) -> Tensor:
+    """Each value becomes 0 with probability p, else is divided by 1 - p (Srivastava et al. 2014, section 4).
+
+    Without a generator (evaluation, generation) nothing happens. Draws on the host: both backends drop the same. The
+    probability is p to the nearest 1/65,536.
+    """
+    if rng is None or p == 0.0:
+        return x
+    count = math.prod(x.shape)  # four draws of 16 bits from each of 64, because drawing takes the time
+    draws = rng.integers(0, 2**64, -(-count // 4), np.uint64).view(np.uint16)[:count].reshape(x.shape)
+    return dropped(x, array_module(raw(x)).asarray(draws), p=p)
+
+
+apply_dropout = dropout  # for `attention`, which has an argument of that name
+
+
+@fused(cpu=cpu.dropped)
+def dropped(x, draws, *, p):
+    """x / (1 - p) where the draw is at least p · 65,536, else 0. x: (...), draws: (...), 0 to 65,535 -> (...).
 
     Dividing here, while training, keeps the mean, so that nothing is to be done to the weights afterwards.
     """
-    keep = draws >= round(rate * 65_536)
-    return x * (keep.astype(x.dtype) * (1.0 / (1.0 - rate)))
+    keep = draws >= round(p * 65_536)
+    return x * (keep.astype(x.dtype) * (1.0 / (1.0 - p)))
 
 
-def dropout(x: Tensor, rate: float, rng: np.random.Generator | None) -> Tensor:
-    """Each value becomes 0 with probability `rate`, else is divided by 1 - rate (Srivastava et al. 2014, section 4).
-
-    Without a generator (evaluation, generation) nothing happens. Draws on the host: both backends drop the same. The
-    probability is `rate` to the nearest 1/65,536.
-    """
-    if rng is None or rate == 0.0:
-        return x
-    return drop(x, array_module(raw(x)).asarray(draws(x.shape, rng)), rate=rate)
+__getattr__ = of_module("nn.functional")
+__all__ = [
+    *("linear", "embedding", "dropout", "layer_norm", "rms_norm"),
+    *("relu", "relu_squared", "gelu", "gelu_tanh", "silu", "sigmoid", "softmax", "log_softmax", "swiglu", "geglu_tanh"),
+    *("attention", "causal_attention", "attention_scores", "causal_mask", "masked", "weighted_sum", "apply_rotary"),
+    *("cross_entropy", "linear_cross_entropy", "token_losses", "nll_loss", "mse_loss", "reduce_losses"),
+]
 
 
-def draws(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Whole numbers from 0 to 65,535, all as likely: four out of each draw of 64 bits, since drawing takes the time."""
-    count = math.prod(shape)
-    return rng.integers(0, 2**64, -(-count // 4), np.uint64).view(np.uint16)[:count].reshape(shape)
+def __dir__() -> list[str]:
+    return __all__

@@ -1,25 +1,26 @@
-"""LoRA: small matrices beside large ones, so that a laptop can tune a model that others trained (Hu et al. 2021).
+"""LoRA: small matrices beside large ones, with which a laptop can tune a model that others trained (Hu et al. 2021).
 
-Tuning moves a weight W (O, I) to W + ΔW. The finding is that a ΔW of low rank is enough: ΔW = s · B A with B (O, r),
-A (r, I) and r far below both sides. W stays as it is, frozen; only A and B learn. For SmolLM2 with r = 8 these are 2 of
-134 million numbers: no gradient and no average of the optimizer is kept for the others. B starts at zero, so at the
-start nothing changes. In the end `merge` adds s · B A to W, and what remains is an ordinary model, as fast as before.
+Tuning moves a weight W (O, I) to W + ΔW. A ΔW of low rank is enough: ΔW = s · B A with B (O, r), A (r, I) and r far
+below both sides. W is frozen; only A and B learn. For SmolLM2 with r = 8 these are 2 of 134 million numbers: no
+gradient and no average of the optimizer is kept for the others. B starts at zero, so at the start nothing changes. In
+the end `merge` adds s · B A to W, and what remains is an ordinary model, as fast as before.
 
     model = tg.lora(tg.load("smollm2-135m-instruct"), rank=8)
-    optimizer = tg.AdamW(model.network, rate=1e-3)  # sees A and B alone
+    optimizer = tg.AdamW(model.network, lr=1e-3)  # gets A and B alone
     ...
     tg.save_adapters(model, "sea.safetensors")
     tg.merge(model)
 
-Comes before: `layers`, `transformer`. Comes after: `adapter_file` (saved apart), the command `tinygrad-llm tune`.
+Builds on: `layers`, `transformer`.
+Used by: `adapter_file` and `hub.peft`, which save adapters apart; the command `tinygrad-llm tune`.
 Left out on purpose: adapters on embedding and head, dropout between A and B, several sets of adapters at once.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -46,26 +47,31 @@ def lora_linear(x, weight, A, B, bias=None, *, scale):
     return F.linear(x, weight, bias) + F.linear(inner, B)  # (..., O)
 
 
+class AdapterValues(NamedTuple):
+    """What one adapter consists of: A (r, I), B (O, r) and the factor of B A."""
+
+    A: np.ndarray
+    B: np.ndarray
+    scale: float
+
+
 class LoRALinear(Module):
-    """A frozen Linear with an adapter beside it: y = x Wᵀ + b + (alpha / rank) · x Aᵀ Bᵀ. (..., I) -> (..., O).
+    """A frozen Linear with an adapter beside it: y = x Wᵀ + b + scale · x Aᵀ Bᵀ. (..., I) -> (..., O)."""
 
-    A is normal with standard deviation 1/√I, so that x Aᵀ is about as large as x; B is zero.
-    """
-
-    def __init__(self, base: Linear, rank: int, alpha: float, rng: np.random.Generator) -> None:
-        (outputs, inputs), device = base.weight.shape, base.weight.device
-        a = rng.standard_normal((rank, inputs), np.float32).astype(base.weight.dtype) / math.sqrt(inputs)
+    def __init__(self, base: Linear, values: AdapterValues) -> None:
+        dtype, device = base.weight.dtype, base.weight.device
         self.base = base
-        self.A = Tensor(to_device(a, device), requires_grad=True)
-        self.B = Tensor(to_device(np.zeros((outputs, rank), a.dtype), device), requires_grad=True)
-        self.scale = alpha / rank
-        self.hooks, base.hooks = base.hooks, None  # whoever looks at this layer goes on looking
+        # Copies: adapters that were read from one array are trained apart.
+        self.A = Tensor(to_device(np.array(values.A, dtype, order="C"), device), requires_grad=True)
+        self.B = Tensor(to_device(np.array(values.B, dtype, order="C"), device), requires_grad=True)
+        self.scale = values.scale
+        self.forward_hooks, base.forward_hooks = base.forward_hooks, None  # hooks of the layer stay with it
 
     def forward(self, x: Tensor) -> Tensor:
         return lora_linear(x, self.base.weight, self.A, self.B, self.base.bias, scale=self.scale)
 
     def merged_weight(self) -> Array:
-        """W + (alpha / rank) · B A, a new array. (O, I)."""
+        """W + scale · B A, a new array. (O, I)."""
         product = self.B.data @ self.A.data
         product *= self.scale
         product += self.base.weight.data
@@ -77,25 +83,57 @@ def lora(
 ) -> Model:
     """Freeze all parameters of `model` and put adapters that learn on its Linear layers, in place; returns the model.
 
-    rank: r, the rank of what can be learned. alpha: adapters count alpha / rank times; None: rank, so once.
+    rank: r, the rank of what can be learned. alpha: the scale of the adapters is alpha / rank; None: rank, so 1.
     parts: which layers of each block: some of query, key, value, output, gate, up, down. The paper mostly took
-    ("query", "value"); None takes all, as Dettmers et al. 2023 (section 4) found necessary. seed: of A.
+    ("query", "value"); None takes all, as Dettmers et al. 2023 (section 4) found necessary. seed: of A, which is normal
+    with standard deviation 1/√I, so that x Aᵀ is about as large as x; B is zero.
 
-    Raises InputError for values that cannot be, and for a model that has adapters already.
+    Raises InputError for values that are not allowed, and for a model that has adapters already.
     """
     network = network_of(model)
-    if adapters(network):
-        raise InputError("lora(model): it has adapters already. Merge them first, tg.merge(model), or load it anew.")
+    refuse_adapted(network)
     chosen = chosen_layers(network, rank, parts)
     alpha = float(rank) if alpha is None else alpha
     if not (isinstance(alpha, int | float) and 0.0 < alpha < math.inf):
         raise InputError(f"alpha must be a number above 0, or None for the rank; it was {alpha!r}.")
     rng = np.random.default_rng(seed)
-    for parameter in network.parameters().values():
-        parameter.requires_grad, parameter.grad, parameter.grad_buffer = False, None, None
-    for name, layer in chosen.items():
-        put(network, name, LoRALinear(layer, rank, alpha, rng))
+
+    def fresh(layer: Linear) -> AdapterValues:
+        (outputs, inputs), dtype = layer.weight.shape, layer.weight.dtype
+        A = rng.standard_normal((rank, inputs), np.float32).astype(dtype) / math.sqrt(inputs)
+        return AdapterValues(A, np.zeros((outputs, rank), A.dtype), alpha / rank)
+
+    attach(network, {name: fresh(layer) for name, layer in chosen.items()})
     return model
+
+
+def attach(network: Transformer, values: Mapping[str, AdapterValues]) -> None:
+    """Freeze all parameters and put an adapter with these values on each of these layers, in place.
+
+    Raises InputError when there are adapters already, a name is not that of a Linear layer of a block, or A and B do
+    not have its shape; the network is unchanged then.
+    """
+    refuse_adapted(network)
+    layers = layers_of_blocks(network, Linear)
+    for name, (A, B, _) in values.items():
+        if name not in layers:
+            raise InputError(f"the model has no layer {name} to put an adapter on.")
+        outputs, inputs = layers[name].weight.shape
+        if A.ndim != 2 or A.shape[1] != inputs or B.shape != (outputs, len(A)):
+            raise InputError(
+                f"an adapter on {name} has A (r, {inputs}) and B ({outputs}, r), and these are {A.shape} and {B.shape}."
+            )
+    for parameter in network.parameters():
+        parameter.requires_grad, parameter.grad, parameter.grad_buffer = False, None, None
+    for name, layer in layers.items():
+        if name in values:
+            put(network, name, LoRALinear(layer, values[name]))
+
+
+def refuse_adapted(network: Transformer) -> None:
+    """Raise InputError when the network has adapters."""
+    if adapters(network):
+        raise InputError("the model has adapters already. Merge them first, tg.merge(model), or load it anew.")
 
 
 def merge(model: Model) -> Model:
@@ -109,9 +147,9 @@ def merge(model: Model) -> Model:
         raise InputError("merge(model): it has no adapters. Put some on it with tg.lora(model, rank).")
     for name, adapter in found.items():
         adapter.base.weight.data[...] = adapter.merged_weight()
-        adapter.base.hooks = adapter.hooks
+        adapter.base.forward_hooks = adapter.forward_hooks
         put(network, name, adapter.base)
-    for parameter in network.parameters().values():
+    for parameter in network.parameters():
         parameter.requires_grad = True
     return model
 
@@ -124,7 +162,7 @@ def merged_state(network: Transformer) -> dict[str, np.ndarray]:
 
 def base_state(network: Transformer) -> dict[str, np.ndarray]:
     """The values of all parameters, on the host, as they were before there were adapters."""
-    state = network.state()
+    state = network.state_dict()
     return {name.replace(".base.", "."): x for name, x in state.items() if not name.endswith((".A", ".B"))}
 
 

@@ -1,128 +1,187 @@
-"""A module is a plain namespace of parameters.
+"""A module is a plain namespace of parameters, with a `forward` that computes with them.
 
-An attribute that is a Tensor is a parameter, one that is a Module (or a list of them) is a part, one that is an array
-is a constant (it moves with the model but is not learned); anything else is a setting. There is no registry and no
-mode: what a module does depends only on its parameters and on what it is called with.
+An attribute that is a Tensor is a parameter and one that is a Module is a child, also inside a list, tuple or dict. One
+that is an array is a constant: it moves with the model but is not learned. Anything else is a setting.
+There is no registry and no mode: what a module computes depends only on its parameters and on its arguments, so there
+is no `train()` and no `eval()`. Dropout, for instance, happens when a random generator is passed.
 
-Comes before: `autograd`. Comes after: `layers`, `attention`, `mlp`, `transformer`.
+Builds on: `autograd`. Used by: `layers`, `attention`, `mlp`, `transformer`, and modules of your own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, Self
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NoReturn, Self
 
 import numpy as np
 
 from tinygrad_llm.autograd import Tensor
-from tinygrad_llm.autograd.tensor import HookHandle
+from tinygrad_llm.autograd.hooks import HookHandle
 from tinygrad_llm.backend import to_device
-from tinygrad_llm.errors import InputError
+from tinygrad_llm.drawing.views import shown_by
+from tinygrad_llm.nn.module_text import module_text, no_module_attribute
+from tinygrad_llm.nn.state import copy_values
 
-ModuleHook = Callable[["Module", tuple, Any], Any]  # (module, inputs, output) -> what replaces the output, or None
+ForwardHook = Callable[["Module", tuple, Any], Any]  # (module, inputs, output) -> the new output, or None
 
 
 class Module:
-    """Base of everything that has parameters. One that derives from it defines `forward`."""
+    """Base class of everything that has parameters. A subclass defines `forward`.
 
-    hooks: dict[object, ModuleHook] | None = None
+    >>> class Scale(Module):
+    ...     def __init__(self, width):
+    ...         self.weight = Tensor(np.ones(width, np.float32), requires_grad=True)
+    ...
+    ...     def forward(self, x):
+    ...         return x * self.weight
+    >>> [(name, parameter.shape) for name, parameter in Scale(3).named_parameters()]
+    [('weight', (3,))]
+    """
+
+    forward_hooks: dict[object, ForwardHook] | None = None
+    _repr_html_ = shown_by("tinygrad_llm.pictures.module")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        """`forward`, and then the hooks, in the order of their registration."""
+        """`forward`, then the forward hooks in the order of their registration."""
         y = self.forward(*inputs, **options)
-        for hook in tuple((self.hooks or {}).values()):
-            other = hook(self, inputs, y)
-            y = y if other is None else other
+        for hook in tuple((self.forward_hooks or {}).values()):
+            changed = hook(self, inputs, y)
+            y = y if changed is None else changed
         return y
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
-        """What this module computes. Raises TypeError here: each kind of module says it for itself."""
+        """What this module computes. Raises TypeError in a class that does not define it."""
         raise TypeError(f"{type(self).__name__} defines no forward, so it cannot be called.")
 
-    def register_hook(self, hook: ModuleHook) -> HookHandle:
-        """Call `hook(module, inputs, output)` after every call: to look, or to put something in the output's place.
+    def register_forward_hook(self, hook: ForwardHook) -> HookHandle:
+        """Call `hook(module, inputs, output)` after every call; what it returns, unless None, replaces the output.
 
-        What the hook returns replaces the output; None leaves it. The handle's `remove()` ends it. For gradients, hook
-        the output: `output.register_hook(...)`.
+        The returned handle's `remove()` removes the hook. For gradients, register a hook on the output itself:
+        `output.register_hook(...)`.
         """
-        if self.hooks is None:
-            self.hooks = {}
-        return HookHandle(self.hooks, hook)
+        if self.forward_hooks is None:
+            self.forward_hooks = {}
+        return HookHandle(self.forward_hooks, hook)
 
-    def parts(self) -> Iterator[tuple[str, Any]]:
-        """(name, attribute) of everything in here; the members of a list as name.0, name.1, …"""
+    def __repr__(self) -> str:
+        """The tree of modules and parameters, with shapes and counts."""
+        return module_text(self)
+
+    def extra_repr(self) -> str:
+        """What `print` shows in brackets behind the class: the settings that matter. For subclasses to define."""
+        return ""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise no_module_attribute(type(self).__name__, name)
+
+    # --- parameters and children --------------------------------------------------------------------------------------
+
+    def named_members(self) -> Iterator[tuple[str, Any]]:
+        """(name, value) of every attribute; the members of lists, tuples and dicts as name.0, name.key, …"""
         for name, value in vars(self).items():
-            if isinstance(value, list):
-                yield from ((f"{name}.{i}", member) for i, member in enumerate(value))
-            else:
-                yield name, value
+            if name != "forward_hooks":
+                yield from flattened(name, value)
 
-    def parameters(self) -> dict[str, Tensor]:
-        """Every parameter under its dotted name, in the order of definition; a shared one only once."""
-        found: dict[str, Tensor] = {}
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """(name, child) of every module directly inside this one."""
+        return ((name, value) for name, value in self.named_members() if isinstance(value, Module))
+
+    def children(self) -> Iterator[Module]:
+        """Every module directly inside this one."""
+        return (child for _, child in self.named_children())
+
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
+        """("", this module), then (dotted name, module) for everything inside; a shared module only once."""
         seen: set[int] = set()
-        for name, parameter in self._named_tensors():
+        for name, module in self._walk(""):
+            if id(module) not in seen:
+                seen.add(id(module))
+                yield name, module
+
+    def _walk(self, name: str) -> Iterator[tuple[str, Module]]:
+        yield name, self
+        for child_name, child in self.named_children():
+            yield from child._walk(f"{name}.{child_name}" if name else child_name)
+
+    def modules(self) -> Iterator[Module]:
+        """This module and every module inside it."""
+        return (module for _, module in self.named_modules())
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """(dotted name, parameter) in the order of definition; a shared parameter only once, under its first name."""
+        seen: set[int] = set()
+        for name, parameter in self._walk_parameters(""):
             if id(parameter) not in seen:
                 seen.add(id(parameter))
-                found[name] = parameter
-        return found
+                yield name, parameter
 
-    def _named_tensors(self) -> Iterator[tuple[str, Tensor]]:
-        for name, value in self.parts():
+    def _walk_parameters(self, prefix: str) -> Iterator[tuple[str, Tensor]]:
+        for name, value in self.named_members():
             if isinstance(value, Tensor):
-                yield name, value
+                yield prefix + name, value
             elif isinstance(value, Module):
-                yield from ((f"{name}.{inner}", tensor) for inner, tensor in value._named_tensors())
+                yield from value._walk_parameters(f"{prefix}{name}.")
 
-    def parameter_count(self) -> int:
-        """How many numbers are learned."""
-        return sum(parameter.size for parameter in self.parameters().values())
+    def parameters(self) -> Iterator[Tensor]:
+        """Every parameter once, in the order of definition."""
+        return (parameter for _, parameter in self.named_parameters())
+
+    def num_parameters(self) -> int:
+        """How many numbers the parameters hold."""
+        return sum(parameter.size for parameter in self.parameters())
+
+    # --- changes to all of them ---------------------------------------------------------------------------------------
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
-        for parameter in self.parameters().values():
+        """Set the gradient of every parameter to None."""
+        for parameter in self.parameters():
             parameter.zero_grad()
 
-    def move_into_one_array(self) -> None:
-        """Give the parameters places in one new, empty array, one after the other; their values are lost.
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Let all parameters want gradients, or freeze them all with False; in place, returns the module."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
 
-        For values that are loaded next: the system backs one large array with large pages, which are filled and read
-        faster than many small ones.
-        """
-        parameters = list(self.parameters().values())
-        everything = np.empty(sum(parameter.size for parameter in parameters), parameters[0].dtype)
-        end = 0
-        for parameter in parameters:
-            start, end = end, end + parameter.size
-            parameter.data = everything[start:end].reshape(parameter.shape)
-
-    def state(self) -> dict[str, np.ndarray]:
-        """The values of all parameters, on the host."""
-        return {name: parameter.numpy() for name, parameter in self.parameters().items()}
-
-    def load_state(self, state: dict[str, np.ndarray]) -> Self:
-        """Copy values into the parameters, in place. Raises InputError unless names and shapes agree exactly."""
-        parameters = self.parameters()
-        missing, extra = sorted(parameters.keys() - state.keys()), sorted(state.keys() - parameters.keys())
-        if missing or extra:
-            raise InputError(
-                f"load_state: the values do not belong to this model: missing {missing[:3] or 'none'}, "
-                f"not expected {extra[:3] or 'none'}. Build the model from the config the values were saved with."
-            )
-        for name, parameter in parameters.items():
-            if state[name].shape != parameter.shape:
-                raise InputError(f"load_state: {name} is {state[name].shape}, the model wants {parameter.shape}.")
-        for name, parameter in parameters.items():
-            parameter.data[...] = to_device(state[name], parameter.device)
+    def apply(self, function: Callable[[Module], Any]) -> Self:
+        """Call `function(module)` for every module inside, children first, then for this one; returns the module."""
+        for child in self.children():
+            child.apply(function)
+        function(self)
         return self
 
     def to(self, device: str) -> Self:
-        """Move all parameters and constants to "cpu" or "cuda", in place; returns itself."""
-        for name, value in self.parts():
-            if isinstance(value, Module):
-                value.to(device)
-            elif isinstance(value, Tensor):
-                value.data, value.grad, value.grad_buffer = to_device(value.data, device), None, None
-            elif hasattr(value, "dtype"):
-                setattr(self, name, to_device(value, device))
+        """Move all parameters and constants to "cpu" or "cuda"; in place, returns the module."""
+        for module in self.modules():
+            for name, value in module.named_members():
+                if isinstance(value, Tensor):
+                    value.data, value.grad, value.grad_buffer = to_device(value.data, device), None, None
+                elif hasattr(value, "dtype") and name in vars(module):
+                    setattr(module, name, to_device(value, device))
         return self
+
+    # --- values -------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """The values of all parameters by name, as NumPy arrays. On the CPU they share the parameters' memory."""
+        return {name: parameter.numpy() for name, parameter in self.named_parameters()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> Self:
+        """Copy values (arrays or Tensors by name) into the parameters, in place; returns the module.
+
+        Raises InputError, and changes nothing, unless names and shapes agree exactly.
+        """
+        copy_values(state, dict(self.named_parameters()))
+        return self
+
+
+def flattened(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """(name, value); for a list, tuple or dict the same of its members, which are called name.0 or name.key."""
+    if isinstance(value, list | tuple):
+        for i, member in enumerate(value):
+            yield from flattened(f"{name}.{i}", member)
+    elif isinstance(value, dict):
+        for key, member in value.items():
+            yield from flattened(f"{name}.{key}", member)
+    else:
+        yield name, value

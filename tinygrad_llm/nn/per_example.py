@@ -1,16 +1,16 @@
 """The gradient of every example's own loss, in one backward pass.
 
-`backward` gives the sum over the batch. Which example taught what (influence, clipping per example, gradient noise)
-needs the terms of that sum. Asking for them one by one costs as many passes as there are examples; but each op that
-meets a parameter has them in hand. A linear layer gets g (B, T, O) and has x (B, T, I), and sums over B and T to get
-its dW = Σ_bt g_bt x_btᵀ; leaving out the sum over b gives every example's dW_b (Goodfellow 2015, "Efficient
-per-example gradient computations"). So: walk back once, and where a parameter is met, take the rule below.
+`backward` gives the sum over the batch. Influence of examples, clipping per example and gradient noise need the terms
+of that sum. One backward pass per example gives them, at the cost of as many passes as there are examples; but each op
+that uses a parameter has them all. A linear layer gets g (B, T, O) and has x (B, T, I), and sums over B and T to get
+dW = Σ_bt g_bt x_btᵀ; without the sum over b it has every example's dW_b (Goodfellow 2015, "Efficient per-example
+gradient computations"). So there is one backward pass, in which the rules below take the place of the sums.
 
 What is computed from parameters alone (a slice of a position table, a transposed weight) belongs to no example; its
-op has many gradients to pull, one per example, and is asked for each. That is the only loop over examples, over ops
-that are small because no data goes through them.
+op has one gradient per example, and its rule runs once for each. That is the only loop over examples, over ops that
+are small because no data goes through them.
 
-Comes before: `functional`. Comes after: whoever wants to know which example did what.
+Builds on: `functional`, `autograd.engine`. Offered as `tg.nn.per_example_gradients`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tinygrad_llm.autograd import Tensor, ops, raw
-from tinygrad_llm.autograd.engine import pull_back, topological_order
-from tinygrad_llm.autograd.modes import Watcher, watching
+from tinygrad_llm.autograd import Tensor, ops
+from tinygrad_llm.autograd.engine import topological_order
+from tinygrad_llm.autograd.modes import Observer, observing
 from tinygrad_llm.autograd.primitive import Node
+from tinygrad_llm.autograd.subgraph import gradients_at
 from tinygrad_llm.backend import Array, array_module
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.nn import functional as F
@@ -32,7 +33,8 @@ def per_example_gradients(losses: Tensor, parameters: Tensor | Sequence[Tensor] 
 
     losses: (B,), each computed from its own example alone, in tensors whose first axis is the example (no statistics
     over the batch, and B not folded into another axis). parameters: one, several, or named ones as from
-    `module.parameters()`; the answer has the same form. Uses the graph up, as `backward` does; touches no `.grad`.
+    `dict(module.named_parameters())`; the answer has the same form. Uses the graph up, as `backward` does; touches no
+    `.grad`.
 
     Parameters may go through linear, embedding, layer_norm, rms_norm, matmul, add, subtract, multiply, divide.
     Raises InputError when one goes through another op, or where the first axis is not the example.
@@ -49,14 +51,13 @@ def per_example_gradients(losses: Tensor, parameters: Tensor | Sequence[Tensor] 
         return dict(zip(parameters, found, strict=True))
     wanted = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     terms = Terms(losses, wanted)
-    with watching(terms):
-        for _ in pull_back([losses], [array_module(losses.data).ones_like(losses.data)], wanted=wanted):
-            pass  # the sums over the batch, which nobody asked for
+    with observing(terms):
+        gradients_at(wanted, [losses], [array_module(losses.data).ones_like(losses.data)])  # of which `terms` sees all
     answers = tuple(Tensor(terms.of(x)) for x in wanted)
     return answers[0] if isinstance(parameters, Tensor) else answers
 
 
-class Terms(Watcher):
+class Terms(Observer):
     """Collects, on the way back, one gradient per example for everything that belongs to no example."""
 
     def __init__(self, losses: Tensor, parameters: Sequence[Tensor]) -> None:
@@ -73,16 +74,16 @@ class Terms(Watcher):
         """(B, *shape of x): zeros where nothing came."""
         return self.found.get(id(x), array_module(x.data).zeros((self.examples, *x.shape), x.dtype))
 
-    def pulled(self, node: Node, out: Tensor, g: Any, gradients: tuple) -> None:
+    def on_backward(self, node: Node, out: Tensor, g: Any, gradients: tuple) -> None:
         places = [i for i, x in enumerate(node.inputs) if id(x) in self.shared]
         if not places:
             return
         if id(out) in self.shared:
-            each = [node.op.pull(g_b, out, node, False) for g_b in self.of(out)]
+            each = [node.op.backward(node, g_b, out, [True] * len(node.inputs)) for g_b in self.of(out)]
             terms = [array_module(g).stack([row[i] for row in each]) for i in places]
         else:
             self.check(node, out)
-            terms = [RULES[node.op](i, g, *map(raw, node.inputs), **node.options) for i in places]
+            terms = [RULES[node.op](i, g, *node.arrays, **node.options) for i in places]
         for i, term in zip(places, terms, strict=True):
             x = node.inputs[i]
             self.found[id(x)] = self.found[id(x)] + term if id(x) in self.found else term

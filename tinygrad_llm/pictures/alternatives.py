@@ -10,14 +10,15 @@ Comes before: `generation.alternatives`, which computes it. Comes after: `langua
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tinygrad_llm.drawing.colours import BLUE, ORANGE, QUIET, UNDER_TEXT
+from tinygrad_llm.drawing.svg import OUTLINE, Picture, document, rectangle, text_width, words
+from tinygrad_llm.drawing.terminal import plain_text
 from tinygrad_llm.generation.alternatives import TokenAlternatives
 from tinygrad_llm.pictures.distribution import bar, label, number
-from tinygrad_llm.pictures.svg import INK, QUIET, Picture, document, rectangle, text_width, words
 from tinygrad_llm.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -30,8 +31,7 @@ WIDTH, MARGIN, GAP = 1000.0, 20.0, 10.0  # of the picture, in points
 TOKEN, OTHER = 12.5, 10.5  # font sizes
 HEAD, ROW = 40.0, 17.0  # heights: of the token with its probability, of another token
 SURPRISE = 12.0  # bits; a token as surprising as this or more has the strongest colour
-SURE, SURPRISED = (232, 243, 236), (240, 152, 118)
-BAR = "#cfe0f1"
+BAR = 0.3  # opacity
 
 
 class Alternatives(Picture):
@@ -78,12 +78,7 @@ class Alternatives(Picture):
 
     def as_text(self, width: int = 100) -> str:
         """The picture in plain characters."""
-        from rich.console import Console
-
-        console = Console(file=io.StringIO(), width=width, color_system=None)
-        with console.capture() as captured:
-            console.print(self.as_table(width))
-        return "\n".join(line.rstrip() for line in captured.get().splitlines())
+        return plain_text(self.as_table(width), width)
 
     def __repr__(self) -> str:
         return self.as_text()
@@ -96,7 +91,7 @@ class Alternatives(Picture):
     def svg(self) -> str:
         """The picture as the text of an SVG file: the text from left to right, the likeliest others below each token.
 
-        A token is the more red the more surprising it is, -log₂ p.
+        A token is the more orange the more surprising it is, -log₂ p.
         """
         height = HEAD + ROW * max((len(one.others) for one in self.choices), default=0) + 1.5 * GAP
         x, y, parts, widest = MARGIN, MARGIN, [], 0.0
@@ -116,26 +111,21 @@ class Alternatives(Picture):
 
     def _svg_choice(self, one: TokenAlternatives, x: float, y: float, width: float) -> list[str]:
         p, bits = math.exp(one.log_p), -one.log_p / math.log(2.0)
-        colour = mixed(min(1.0, bits / SURPRISE))
+        surprise = min(1.0, bits / SURPRISE)
         tip = f"{self._label(one.token)}: {p:.6f}, {bits:.2f} bits of surprise, rank {one.rank:,}"
         parts = [
-            rectangle(x, y, width, HEAD - 6, colour, "rx='4'", tip),
-            words(x + 6, y + 14.5, self._label(one.token), TOKEN, INK, mono=True, more="font-weight='bold'", tip=tip),
-            words(x + 6, y + 28.5, number(p).strip(), OTHER - 1, INK, tip=tip),
+            rectangle(x, y, width, HEAD - 6, ORANGE, UNDER_TEXT * surprise, f"rx='4' {OUTLINE}", tip),
+            words(x + 6, y + 14.5, self._label(one.token), TOKEN, mono=True, more="font-weight='bold'", tip=tip),
+            words(x + 6, y + 28.5, number(p).strip(), OTHER - 1, tip=tip),
         ]
         if one.rank > 1:
             end = "text-anchor='end'"
-            parts.append(words(x + width - 6, y + 28.5, f"rank {one.rank:,}", OTHER - 1, INK, more=end, tip=tip))
+            parts.append(words(x + width - 6, y + 28.5, f"rank {one.rank:,}", OTHER - 1, more=end, tip=tip))
         for k, (token, log_p) in enumerate(one.others):
             top, q = y + HEAD + ROW * k, math.exp(log_p)
             parts += [
-                rectangle(x, top, max(1.0, width * q), ROW - 3, BAR, "rx='2'"),
-                words(x + 6, top + 11, self._label(token), OTHER, INK, mono=True),
+                rectangle(x, top, max(1.0, width * q), ROW - 3, BLUE, BAR, "rx='2'"),
+                words(x + 6, top + 11, self._label(token), OTHER, mono=True),
                 words(x + width - 6, top + 11, number(q).strip(), OTHER - 1.5, QUIET, more="text-anchor='end'"),
             ]
         return parts
-
-
-def mixed(amount: float) -> str:
-    """The colour between sure (0) and surprised (1)."""
-    return "#" + "".join(f"{round(a + (b - a) * amount):02x}" for a, b in zip(SURE, SURPRISED, strict=True))

@@ -8,12 +8,12 @@ Comes before: `nn.describe`, which counts. Comes after: `tinygrad-llm describe`,
 
 from __future__ import annotations
 
-import html
-import io
 from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tinygrad_llm.drawing import html
+from tinygrad_llm.drawing.terminal import plain_text
 from tinygrad_llm.nn.config import TransformerConfig
 from tinygrad_llm.nn.describe import Outline, Row, rows_of, totals_of
 from tinygrad_llm.nn.lora import network_of
@@ -67,8 +67,8 @@ class Description:
     def title(self) -> str:
         config = self.config
         heads = f"{config.heads} heads"
-        if config.num_kv_heads != config.heads:
-            heads += f" ({config.num_kv_heads} key-value)"
+        if config.kv_heads != config.heads:
+            heads += f" ({config.kv_heads} key-value)"
         return f"{config.layers} layers, width {config.width}, {heads}, context {config.context:,}"
 
     def lines(self, all_layers: bool = False) -> list[Line]:
@@ -142,11 +142,7 @@ class Description:
 
     def as_text(self, all_layers: bool = False) -> str:
         """The picture in plain characters."""
-        from rich.console import Console
-
-        text = io.StringIO()
-        Console(file=text, width=WIDTH, color_system=None).print(self.as_table(all_layers))
-        return text.getvalue().rstrip("\n")
+        return plain_text(self.as_table(all_layers), WIDTH)
 
     def __repr__(self) -> str:
         return self.as_text()
@@ -154,16 +150,10 @@ class Description:
     def __rich__(self) -> Group:
         return self.as_table()
 
-    def _repr_html_(self) -> str:
-        rows = [("th", HEADINGS), *(("td", self.cells(line)) for line in self.lines()), ("th", self.footer)]
-        lines = []
-        for tag, cells in rows:
-            style = ("text-align:left", "text-align:right")
-            shown = (f"<{tag} style='{style[i >= LEFT]}'>{html.escape(cell)}</{tag}>" for i, cell in enumerate(cells))
-            lines.append(f"<tr>{''.join(shown)}</tr>")
-        caption = f"<caption style='text-align:left'>{html.escape(self.title)}</caption>"
-        below = "".join(f"<div>{html.escape(sentence)}</div>" for sentence in self.sentences())
-        return f"<table>{caption}{''.join(lines)}</table>{below}"
+    def _repr_html_(self) -> str:  # the parts of a layer stand further in, by a blank that HTML keeps
+        rows = [[html.escape(cell).replace(" ", "\u00a0") for cell in self.cells(line)] for line in self.lines()]
+        table = html.table(rows, HEADINGS, self.footer, numbers=LEFT)
+        return html.box(html.title(self.title), table, *map(html.quiet, self.sentences()))
 
 
 def layer_of(row: Row) -> int | None:

@@ -11,12 +11,13 @@ makes of it, and `language_model.next_word`.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from tinygrad_llm.drawing import html
+from tinygrad_llm.drawing.colours import BLUE
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation.logits_processors import LogitsProcessor, normalized, ranked
 from tinygrad_llm.generation.sampler_chain import parse_sampler_chain
@@ -125,13 +126,13 @@ class Distribution:
         top = self.top()
         rows = []
         for c in top:
-            length = 12 * c.probability / top[0].probability
-            colour_bar = f"<div style='background:#3b82c4;height:0.8em;width:{length:.2f}em'></div>"
-            rows.append((f"<code>{html.escape(label(c.token))}</code>", colour_bar, f"{c.probability:.4f}"))
-        rows += [(name, "", value) for name, value in self._totals(top)]
-        cell = "<td style='text-align:left;white-space:pre'>"
-        lines = ["".join(f"{cell}{content}</td>" for content in row) for row in rows]
-        return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+            length = 16 * c.probability / top[0].probability
+            colour_bar = f"<div style='background:{BLUE};height:0.8em;margin-top:0.3em;width:{length:.2f}em'></div>"
+            name = f"<span style='{html.MONO};white-space:pre'>{html.escape(label(c.token))}</span>"
+            rows.append((name, colour_bar, f"{c.probability:.4f}"))
+        rows += [(html.quiet(name), "", html.quiet(value)) for name, value in self._totals(top)]
+        facts = f"{len(self.log_probabilities):,} tokens", f"entropy {self.entropy:.2f} bits"
+        return html.box(html.title("Next token", *facts), html.table(rows, numbers=2))
 
     def _totals(self, top: list[Candidate]) -> list[tuple[str, str]]:
         """The last lines: what is not shown, and that everything together is 1."""

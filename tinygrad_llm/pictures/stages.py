@@ -15,18 +15,19 @@ Comes after: the command `tinygrad-llm next --sampler … --stages`.
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from tinygrad_llm.drawing.colours import BLUE, FAINT, LINE, QUIET, RED
+from tinygrad_llm.drawing.svg import Picture, document, path, rectangle, text_width, words
+from tinygrad_llm.drawing.terminal import plain_text
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation.logits_processors import LogitsProcessor, SamplerChain, ranked
 from tinygrad_llm.generation.sampler_chain import format_sampler_chain
 from tinygrad_llm.pictures.distribution import SHOWN, Distribution, bar, label
-from tinygrad_llm.pictures.svg import FAINT, INK, LINE, QUIET, Picture, document, rectangle, text_width, words
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, Group, RenderResult
@@ -38,7 +39,7 @@ SPACE = "  "
 NUMBER_WIDTH = len(" 0.1234" + SPACE)
 WIDEST_BAR, NARROWEST_BAR = 20, 6  # characters of the longest bar in a terminal
 
-BAR, BEFORE, GONE = "#3b82c4", "#cfe0f1", "#f6dcdc"  # colours of the picture
+BEFORE = 0.28  # opacity of the bar of the stage before
 COLUMN, ROW, HEAD, GAP, MARGIN = 190.0, 21.0, 38.0, 22.0, 20.0
 TITLE, LABEL, NUMBER = 12.5, 11.5, 10.5  # font sizes
 END = "text-anchor='end'"
@@ -115,12 +116,7 @@ class Stages(Picture):
 
     def as_text(self, width: int = 100) -> str:
         """The picture in plain characters."""
-        from rich.console import Console
-
-        console = Console(file=io.StringIO(), width=width, color_system=None)
-        with console.capture() as captured:
-            console.print(self.as_table(width))
-        return "\n".join(line.rstrip() for line in captured.get().splitlines())
+        return plain_text(self.as_table(width), width)
 
     def bands(self, columns: int) -> list[range]:
         """Which distributions stand side by side when there is room for so many."""
@@ -163,7 +159,8 @@ class Stages(Picture):
         """The picture as the text of an SVG file. The pale bar behind each bar is what it was one stage before."""
         rows, totals = self.rows(), self.totals()
         bands, band_height = self.bands(PER_BAND), HEAD + ROW * (len(rows) + len(totals)) + ROW
-        labels = MARGIN + max(text_width(row.name, LABEL, mono=True) for row in rows)  # where they end
+        names = [text_width(row.name, LABEL, mono=True) for row in rows]
+        labels = MARGIN + max(names + [text_width(name, NUMBER) for name, _ in totals])  # where they end
         width = labels + len(bands[0]) * (GAP + COLUMN) + MARGIN
         parts = []
         for number, band in enumerate(bands):
@@ -174,10 +171,10 @@ class Stages(Picture):
         scale = (COLUMN - text_width(" 0.1234", NUMBER)) / largest_of(rows)  # points per probability
         first_row, line = top + HEAD, top + HEAD + ROW * len(rows) + 4
         parts = [
-            f"<path d='M{MARGIN:.1f} {line:.1f} h{labels - MARGIN + len(band) * (GAP + COLUMN):.1f}' stroke='{LINE}'/>"
+            path(f"M{MARGIN:.1f} {line:.1f} h{labels - MARGIN + len(band) * (GAP + COLUMN):.1f}", width=1, opacity=LINE)
         ]
         for k, row in enumerate(rows):
-            ink = INK if row.is_token else QUIET
+            ink = 1.0 if row.is_token else QUIET
             parts.append(words(labels, first_row + ROW * k + 14, row.name, LABEL, ink, mono=row.is_token, more=END))
         for k, (name, _) in enumerate(totals):
             parts.append(words(labels, line + ROW * k + 17, name, NUMBER, QUIET, more=END))
@@ -211,11 +208,13 @@ class Row(NamedTuple):
             return [words(x, y + 14, f"{now:.4f}", NUMBER, QUIET)]
         length, length_before = now * scale, (was or 0.0) * scale
         gone = now == 0.0
-        parts = [rectangle(x, y + 3, length_before, ROW - 6, GONE if gone else BEFORE, "rx='2'", tip)] if was else []
+        parts = (
+            [rectangle(x, y + 3, length_before, ROW - 6, RED if gone else BLUE, BEFORE, "rx='2'", tip)] if was else []
+        )
         end = x + max(length, length_before) + 5
         if gone:
             return [*parts, words(end, y + 14, REMOVED if was else STILL_REMOVED, NUMBER, FAINT)]
-        bar = rectangle(x, y + 5.5, max(0.8, length), ROW - 11, BAR, "rx='2'", tip)
+        bar = rectangle(x, y + 5.5, max(0.8, length), ROW - 11, BLUE, 1.0, "rx='2'", tip)
         return [*parts, bar, words(end, y + 14, f"{now:.4f}", NUMBER)]
 
 

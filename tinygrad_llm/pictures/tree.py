@@ -15,14 +15,15 @@ Comes before: `generation.tree`, which computes it. Comes after: the command `ti
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from tinygrad_llm.drawing.colours import BLUE, INK, QUIET, UNDER_TEXT
+from tinygrad_llm.drawing.svg import MONO_WIDTH, OUTLINE, Picture, document, rectangle, text_width, words
+from tinygrad_llm.drawing.terminal import plain_text
 from tinygrad_llm.generation.tree import Node
 from tinygrad_llm.pictures.distribution import bar, label, number
-from tinygrad_llm.pictures.svg import INK, MONO_WIDTH, QUIET, Picture, document, rectangle, text_width, words
 from tinygrad_llm.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ HEIGHTS = (260.0, 900.0)  # the least and the greatest
 READABLE = 13.0  # in between, the height of the lowest box
 LETTER = 11.5  # the largest font size
 NARROWEST = 6.5  # points; boxes that are less high have no words in them
-WEAK, STRONG, REST = (222, 235, 247), (33, 94, 171), "#eceff1"  # colours: p = 0, p = 1, all other tokens
+WEAK, REST = 0.08, 0.07  # opacities: of a token with p = 0, of all other tokens
 
 
 class Tree(Picture):
@@ -85,12 +86,7 @@ class Tree(Picture):
 
     def as_text(self) -> str:
         """The picture in plain characters."""
-        from rich.console import Console
-
-        console = Console(file=io.StringIO(), width=200, color_system=None)
-        with console.capture() as captured:
-            console.print(self.as_table())
-        return "\n".join(line.rstrip() for line in captured.get().splitlines())
+        return plain_text(self.as_table(), 200)
 
     def __rich__(self) -> Table:
         return self.as_table()
@@ -118,12 +114,13 @@ class Tree(Picture):
             p, path_p = math.exp(child.log_p), math.exp(child.path_log_p)
             name, text = self._name(child), before + self._text(child)
             tip = f"{text!r}\nthis token: {p:.4f}\nthe whole path: {path_p:.6f}"
-            yield from box(x, y, height * p, shade(p), name, f"{p:.2f}", "#ffffff" if p > 0.45 else INK, tip)
+            fill = BLUE, WEAK + (UNDER_TEXT - WEAK) * p
+            yield from box(x, y, height * p, fill, name, f"{p:.2f}", 1.0, tip)
             yield from self._boxes(child, text, x + COLUMN, y, height * p)
             y += height * p
         if node.others:
             tip = f"{node.others:,} other tokens: {node.others_p:.4f} together"
-            yield from box(x, y, height * node.others_p, REST, f"{node.others:,} others", "", QUIET, tip)
+            yield from box(x, y, height * node.others_p, (INK, REST), f"{node.others:,} others", "", QUIET, tip)
 
     def _name(self, node: Node) -> str:
         return label(self._bytes(node))
@@ -158,9 +155,11 @@ def lines_below(node: Node, indent: str, tokenizer: Tokenizer) -> Iterator[Line]
         yield Line(f"{indent}└── ", f"{node.others:,} others", node.others_p, path_p * node.others_p, False)
 
 
-def box(x: float, y: float, height: float, fill: str, name: str, right: str, ink: str, tip: str) -> Iterator[str]:
+def box(
+    x: float, y: float, height: float, fill: tuple[str, float], name: str, right: str, ink: float, tip: str
+) -> Iterator[str]:
     """A box of the picture, with its words where there is room for them."""
-    yield rectangle(x, y, COLUMN, height, fill, "stroke='#ffffff' stroke-width='1.4'", tip)
+    yield rectangle(x, y, COLUMN, height, *fill, OUTLINE, tip)
     if height >= NARROWEST:
         size = min(LETTER, height - 1)
         room = int((COLUMN - 14) / (size * MONO_WIDTH)) - len(right)
@@ -168,13 +167,8 @@ def box(x: float, y: float, height: float, fill: str, name: str, right: str, ink
         middle = y + height / 2 + 0.36 * size
         yield words(x + 7, middle, name, size, ink, mono=True, tip=tip)
         if right:
-            more = "text-anchor='end' opacity='0.75'"
-            yield words(x + COLUMN - 7, middle, right, min(size, LETTER - 1.5), ink, more=more, tip=tip)
-
-
-def shade(p: float) -> str:
-    """The colour of a probability, from pale to strong."""
-    return "#" + "".join(f"{round(a + (b - a) * p):02x}" for a, b in zip(WEAK, STRONG, strict=True))
+            more = "text-anchor='end'"
+            yield words(x + COLUMN - 7, middle, right, min(size, LETTER - 1.5), QUIET, more=more, tip=tip)
 
 
 def shortened(prompt: str, letters: int = PROMPT_LETTERS) -> str:

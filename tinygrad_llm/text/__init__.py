@@ -1,9 +1,12 @@
-"""Text -> tokens -> batches. The first chapter: no tensors in here.
+"""Text -> tokens -> batches, without tensors.
 
-Read in this order: `corpus.py` gathers the text, `patterns.py` cuts it into words, `bpe.py` learns which
-bytes belong together, `tokenizer_config.py` is what was learned, `tokenizer_json.py` the file that keeps it,
-`spelling.py` says what merging starts from, `tokenizer.py` turns text into ids and back, `streaming.py` does so as
-the ids come, `batches.py` cuts ids into what a model reads. For models of others: `tokenizer_gguf.py` and `chat.py`.
+Read in this order: `corpus.py` gathers the text, `patterns.py` splits it into words, `bpe.py` learns which bytes belong
+together, `tokenizer_config.py` holds what was learned, `spelling.py` gives the symbols that merging starts from,
+`tokenizer.py` turns text into ids and back, `batches.py` cuts ids into what a model reads.
+
+Around them: `tokenizer_training.py` and `fast_bpe.py` do the work of `bpe.py` for large texts; `encode_stream.py`
+encodes and `streaming.py` decodes piece by piece; `tokenizer_json.py`, `tokenizer_files.py` and `tokenizer_gguf.py`
+read files; `chat.py` fills in the templates of chat models.
 """
 
 from tinygrad_llm.text.streaming import StreamDecoder

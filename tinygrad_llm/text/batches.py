@@ -1,14 +1,15 @@
-"""From token ids to batches: what the model reads, and what it should have said next.
+"""From token ids to batches: the inputs of the model and the targets it should predict.
 
-`tokenizer.py` comes before (text to ids); the training loop comes after. A window of `T + 1` ids gives `T`
-inputs and, shifted by one, `T` targets: at every position the model predicts the id that follows.
+A window of `T + 1` ids gives `T` inputs and, shifted by one, `T` targets: at every position the model predicts the id
+that follows.
 
-The scheme for training. An epoch cuts the stream of ids, from a random offset, into windows that do not
-overlap, and visits them in random order: every target in the cut comes exactly once, before any comes again.
-The offset is new in each epoch, so that an id which stood at the start of a window, with nothing before it to
-look at, stands in the middle of one the next time. The other common scheme, independent random windows,
-leaves out 1/e of the text in what it calls an epoch. And here the whole state is two numbers, epoch and
-position, since offset and order follow from (seed, epoch).
+For training, an epoch cuts the stream of ids, from a random offset, into windows that do not overlap, and visits them
+in random order: every target comes exactly once before any comes again. Each epoch has a new offset, so an id at the
+start of a window, with no context, is in the middle of one in the next epoch. Independent random windows, the other
+common scheme, leave out 1/e of the text per epoch. The whole state is two numbers, epoch and position; offset and order
+follow from (seed, epoch).
+
+Builds on: `tokenizer`, which makes the ids. Used by: `training.trainer`.
 
 Left out on purpose: windows that respect the borders of documents, packing, and loading from disk (an array
 from `np.memmap` works).
@@ -50,6 +51,10 @@ class Batches:
         self.seed = seed
         self.begin_token = begin_token
         self._start_epoch(0)
+
+    def __repr__(self) -> str:
+        size, read = f"{self.batch} × {self.context}", f"{self.epochs:.2f}"
+        return f"Batches({size} of {len(self.tokens):,} tokens, {read} epochs read)"
 
     @property
     def epochs(self) -> float:

@@ -1,16 +1,16 @@
-"""From files to text: what is learned from, and what is kept back to measure with.
+"""From files to text: documents to learn from, and documents held out to measure with.
 
-The story starts here. Text comes from Shakespeare's plays (fetched by `hub/assets.py`) or from the user's own
-files; `tokenizer.py` turns it into token ids next, and `batches.py` cuts those into batches.
+Text comes from Shakespeare's plays (fetched by `hub/assets.py`) or from the user's own files. Then `tokenizer.py` turns
+it into token ids, and `batches.py` cuts those into batches.
 
 Validation text is text that training never sees: whole plays, whole files, or the end of a file. It is never
 a random choice of windows: those would share sentences, names and whole songs with their neighbours in the
 training text, and the measured loss would be too good.
 
-Left out on purpose: cleaning of web pages, near-duplicate removal, other encodings than UTF-8, and texts
-larger than memory. Line ends become "\\n", a leading byte order mark and blank lines at both ends of a file
-go, and a file that is word for word the same as an earlier one is read once; nothing else of the user's text
-is changed.
+Used by: the commands `train` and `tune`. Left out on purpose: cleaning of web pages, removal of near-duplicates, other
+encodings than UTF-8, and texts larger than memory. Line ends become "\\n", a leading byte order mark and blank lines at
+both ends of a file go, and a file that is word for word the same as an earlier one is read once; nothing else of the
+user's text is changed.
 """
 
 import hashlib
@@ -21,6 +21,7 @@ from pathlib import Path
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.files import read_text
+from tinygrad_llm.text.tokenizer_config import END_OF_TEXT
 
 WORDS_PER_MINUTE = 238
 """Silent reading of English non-fiction by adults, mean of 190 studies (fiction: 260). Marc Brysbaert, "How
@@ -181,7 +182,7 @@ def read_texts(paths: str | Path | Iterable[str | Path]) -> Corpus:
 
     About a tenth of the text is held out for validation: whole files where that is possible (chosen by a hash
     of their text: the same ones each time, whatever the files are called), otherwise the last tenth of each
-    file, cut at the end of a paragraph, a line or a word. One file is always cut.
+    file, cut at "<|endoftext|>" or at the end of a paragraph, a line or a word. One file is always cut.
 
     Raises `InputError` for a path that is missing, a folder without text, a file that is binary or not UTF-8,
     and for no text or too little of it; `MachineError` for a file that cannot be read.
@@ -235,11 +236,13 @@ def _hold_out_ends(documents: tuple[Document, ...]) -> Corpus:
 
 
 def _place_to_cut(text: str) -> int:
-    """Where the last tenth begins: the first end of a paragraph, else line, else word, less than a twentieth
-    away."""
+    """Where the last tenth begins: the first end of a text, else paragraph, line or word, less than a twentieth away.
+
+    A text ends where "<|endoftext|>" stands.
+    """
     aim = round((1 - HELD_OUT_SHARE) * len(text))
     slack = len(text) // 20
-    for border in ("\n\n", "\n", " "):
+    for border in (END_OF_TEXT, "\n\n", "\n", " "):
         after = text.find(border, aim, aim + slack)
         before = text.rfind(border, aim - slack, aim)
         if max(after, before) >= 0:

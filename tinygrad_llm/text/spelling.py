@@ -1,4 +1,4 @@
-"""From text to what merges start from: the two ways in which byte pair encoding begins.
+"""From text to the symbols that merges start from: the two ways in which byte pair encoding begins.
 
     byte-level:            text --normal form, split patterns--> pieces --UTF-8--> bytes
     SentencePiece-style:   text --a space in front-------------> pieces -----------> characters
@@ -12,8 +12,8 @@ is its text, with spaces. A "▁" in a text counts as a space, as it does in Sen
 it. Since the whole text is one piece, a page would be merged as one word; so pieces end where no token can cross
 (`SentencePieceSpelling`), which changes no id and lets pieces be remembered.
 
-Before this: `patterns.py` cuts, `tokenizer_config.py` says which way it is. After this: `tokenizer.py` merges.
-Left out on purpose: SentencePiece's own normalisation (its files of large language models have none).
+Builds on: `patterns.py` (splitting), `tokenizer_config.py` (which of the two ways). Used by: `tokenizer.py`.
+Left out on purpose: SentencePiece's own normalization (the files of large language models have none).
 """
 
 import re
@@ -23,7 +23,7 @@ from typing import Protocol
 
 from tinygrad_llm.text.bpe import single_bytes
 from tinygrad_llm.text.patterns import Splitter
-from tinygrad_llm.text.tokenizer_config import TokenizerConfig
+from tinygrad_llm.text.tokenizer_config import SpaceInFront, TokenizerConfig
 
 SPACE_SIGN = "▁"  # how SentencePiece writes a space in its files
 
@@ -31,8 +31,17 @@ SPACE_SIGN = "▁"  # how SentencePiece writes a space in its files
 class Spelling(Protocol):
     """How text becomes pieces, and a piece becomes what merges start from. Merges stay within a piece."""
 
-    def pieces(self, text: str, at_start: bool) -> list[str]:
-        """`text` cut up. at_start: nothing stands before it, not even a special token."""
+    def normalized(self, text: str) -> str:
+        """`text` as it is cut and merged: in a Unicode normal form, for instance."""
+
+    def prefix(self, text: str, at_start: bool) -> str:
+        """A space that belongs in front of the normalized `text`, or nothing.
+
+        at_start: nothing stands before the text; else a special token does.
+        """
+
+    def pieces(self, text: str) -> list[str]:
+        """Normalized text cut up."""
 
     def symbols(self, piece: str) -> list[bytes]:
         """The spelling that the merges of `piece` start from. A lone surrogate U+DCxx stands for the byte xx."""
@@ -43,11 +52,16 @@ class ByteLevelSpelling:
 
     def __init__(self, config: TokenizerConfig) -> None:
         self._normalization = config.normalization
+        self._space_in_front = config.space_in_front
         self._split = Splitter(config.patterns)
 
-    def pieces(self, text: str, at_start: bool) -> list[str]:
-        if self._normalization:
-            text = unicodedata.normalize(self._normalization, text)
+    def normalized(self, text: str) -> str:
+        return unicodedata.normalize(self._normalization, text) if self._normalization else text
+
+    def prefix(self, text: str, at_start: bool) -> str:
+        return space_in_front(self._space_in_front, text, at_start)
+
+    def pieces(self, text: str) -> list[str]:
         return self._split(text)
 
     def symbols(self, piece: str) -> list[bytes]:
@@ -66,22 +80,14 @@ class SentencePieceSpelling:
         self._characters = {character: symbol for symbol in config.tokens if len(character := symbol.decode()) == 1}
         self._pattern = re.compile(_piece_pattern(config.tokens))
 
-    def pieces(self, text: str, at_start: bool) -> list[str]:
-        text = text.replace(SPACE_SIGN, " ")
-        if text and self._needs_space(text, at_start):
-            text = " " + text
-        return self._pattern.findall(text)
+    def normalized(self, text: str) -> str:
+        return text.replace(SPACE_SIGN, " ")
 
-    def _needs_space(self, text: str, at_start: bool) -> bool:
-        match self._space_in_front:
-            case "never":
-                return False
-            case "always":
-                return True
-            case "if_missing":
-                return not text.startswith(" ")
-            case "if_missing_at_start":
-                return at_start and not text.startswith(" ")
+    def prefix(self, text: str, at_start: bool) -> str:
+        return space_in_front(self._space_in_front, text, at_start)
+
+    def pieces(self, text: str) -> list[str]:
+        return self._pattern.findall(text)
 
     def symbols(self, piece: str) -> list[bytes]:
         known = self._characters
@@ -92,6 +98,13 @@ class SentencePieceSpelling:
             else:
                 symbols += single_bytes(character.encode("utf-8", "surrogateescape"))
         return symbols
+
+
+def space_in_front(rule: SpaceInFront, text: str, at_start: bool) -> str:
+    """The space that `rule` puts in front of `text`, or nothing. See `SpaceInFront`."""
+    if not text or rule == "never" or (rule == "if_missing_at_start" and not at_start):
+        return ""
+    return " " if rule == "always" or not text.startswith(" ") else ""
 
 
 def _piece_pattern(tokens: Iterable[bytes]) -> str:

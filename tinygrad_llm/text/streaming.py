@@ -1,10 +1,9 @@
-"""Streaming: printing a text while its ids are still being sampled.
+"""Decoding ids one by one, to print a text while it is generated.
 
-A token may end in the middle of a character: the four bytes of an emoji are often four tokens. Printed token
-by token such a character would show as replacement characters. So bytes wait here until their character is
-whole.
+A token may end in the middle of a character: the four bytes of an emoji are often four tokens. Printed token by token,
+such a character would show as replacement characters. So bytes are kept until their character is complete.
 
-Before this: `tokenizer.py` knows the bytes of each id, `generation/` samples ids. After this: the terminal.
+Builds on: `tokenizer`. Used by: `generation`.
 """
 
 import codecs

@@ -2,45 +2,49 @@
 
     text --split--> pieces --UTF-8--> bytes --merges--> tokens --vocabulary--> ids
 
-The ids of a tokenizer trained here are in the natural order: the 256 bytes first, the id being the byte's
-value; then the merges in the order in which they were learned; then the special tokens. So a byte needs no
-table, the id of a merge minus 256 is its rank, and a smaller vocabulary is the beginning of a larger one. A
-tokenizer that was loaded keeps the ids of its file. It may also cut and spell in another way (`spelling.py`).
+The ids of a tokenizer trained here are ordered: first the 256 bytes, whose ids are their values; then the merges in the
+order in which they were learned; then the special tokens. So a byte needs no table, the id of a merge minus 256 is its
+rank, and a smaller vocabulary is the beginning of a larger one. A tokenizer that was loaded keeps the ids of its file.
+It may also split and spell in another way (`spelling.py`).
 
-Text never becomes a special token by accident: "<|endoftext|>" in what a user wrote is thirteen ordinary
-characters, unless the caller allows it by name. Added tokens that are not special ("<think>" of Qwen 3) are found
+Text never becomes a special token by accident: "<|endoftext|>" in the text of a user is thirteen ordinary characters,
+unless the caller allows it by name. Added tokens that are not special ("<think>" of Qwen 3) are found
 in any text.
 
-Before this: `bpe.py` learns and applies the merges, `tokenizer_json.py` is the file. After this:
-`streaming.py` decodes id by id, `chat.py` encodes conversations, `corpus.py` and `batches.py` turn ids into
-training data.
+Builds on: `bpe` and `fast_bpe` (merges), `spelling`, `tokenizer_json` and `tokenizer_files` (files). Used by:
+`streaming`, `chat`, the commands, and every model of others in `hub`.
 
-Left out on purpose: padding, truncation, putting `begin_of_text` in front. Who builds a batch or a prompt does
-that.
+Left out on purpose: padding, truncation, and putting `begin_of_text` in front: that is for the code that builds a batch
+or a prompt.
 """
 
-import re
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
-from functools import lru_cache
+import codecs
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.files import atomic_write_bytes, read_text
-from tinygrad_llm.text import bpe, tokenizer_json
-from tinygrad_llm.text.patterns import Splitter, named_pattern
+from tinygrad_llm.other_names import SaysOtherNames
+from tinygrad_llm.text import bpe, fast_bpe, tokenizer_files, tokenizer_json
+from tinygrad_llm.text.encode_stream import AT_LEAST, EncodeStream
+from tinygrad_llm.text.patterns import KNOWN, named_pattern
+from tinygrad_llm.text.special_tokens import check_is_text, split_at_names
 from tinygrad_llm.text.spelling import SPACE_SIGN, ByteLevelSpelling, SentencePieceSpelling, Spelling
-from tinygrad_llm.text.tokenizer_config import TokenizerConfig
+from tinygrad_llm.text.tokenized_text import TokenizedText
+from tinygrad_llm.text.tokenizer_config import END_OF_TEXT, TokenizerConfig
+from tinygrad_llm.text.tokenizer_json_writer import to_json
+from tinygrad_llm.text.tokenizer_training import trained_config
 
-BYTES = 256
+BLOCK = 1 << 16  # characters of a long text that are encoded at a time
 # Where a file does not say which token it is: the usual names, the most usual first.
-END_OF_TEXT_NAMES = ("<|endoftext|>", "<|end_of_text|>", "<eos>", "</s>", "<|im_end|>")
+END_OF_TEXT_NAMES = (END_OF_TEXT, "<|end_of_text|>", "<eos>", "</s>", "<|im_end|>")
 END_OF_TURN_NAMES = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>")
 
 
-class Tokenizer:
+class Tokenizer(SaysOtherNames):
     """Byte pair encoding with the vocabulary, merges, split patterns and special tokens of `config`.
 
     Made by `Tokenizer.train`, `Tokenizer.load` or `tokenizer_from_gguf`. Every text that UTF-8 can write is
@@ -56,7 +60,8 @@ class Tokenizer:
     def __init__(self, config: TokenizerConfig) -> None:
         self.config = config
         sentencepiece = config.byte_tokens is not None
-        self._spelling: Spelling = SentencePieceSpelling(config) if sentencepiece else ByteLevelSpelling(config)
+        self.spelling: Spelling = SentencePieceSpelling(config) if sentencepiece else ByteLevelSpelling(config)
+        self.can_stream = not config.normalized_tokens and KNOWN.issuperset(config.patterns)  # see `encode_stream`
         self._ranks = {pair: rank for rank, pair in enumerate(config.merges)}
         self._id_of = {**(config.byte_tokens or {}), **config.tokens}  # a character goes before its byte
         self._token_of = _tokens_by_id(config)
@@ -68,56 +73,48 @@ class Tokenizer:
         text: str | Iterable[str],
         vocab_size: int,
         pattern: str = "gpt4",
-        special_tokens: Sequence[str] = ("<|endoftext|>",),
+        special_tokens: Sequence[str] | Mapping[str, int] = (END_OF_TEXT,),
+        *,
+        at_most: bool = False,
     ) -> "Tokenizer":
         """Learn a vocabulary of exactly `vocab_size` tokens from one text or several.
 
         `vocab_size` counts everything: 256 bytes, the merges, the special tokens. 256 itself means bytes and
-        nothing else: no merges and no special tokens. `pattern` is "gpt2", "gpt4" or a regular expression.
-        See `bpe.train` for what is merged and how ties are broken. Special tokens are not looked for in the
-        text.
+        nothing else: no merges and no special tokens. `pattern` is "gpt2", "gpt4", "gpt4o" or a regular expression.
+        See `bpe.train` for what is merged and how ties are broken.
+
+        special_tokens: names, which get the ids after all others; or {name: id}, the ids anywhere behind those of the
+        ordinary tokens. The training text is cut where they stand, and nothing is learned of their names.
+        at_most: where the text supports fewer tokens than `vocab_size`, learn as many as it does.
 
         Raises InputError when `vocab_size` is below 256, leaves no room for the special tokens, or is more
-        than the text supports; and when a special token is empty, given twice or an ordinary token as well.
+        than the text supports; and when a special token is empty, given twice, an ordinary token as well, or has the
+        id of one.
         """
-        if isinstance(special_tokens, str):
-            raise InputError(f"special_tokens={special_tokens!r} must be a list of names: [{special_tokens!r}].")
-        if vocab_size < BYTES:
-            raise InputError(f"vocab_size={vocab_size} is below the {BYTES} bytes. Ask for {BYTES} or more.")
-        if vocab_size == BYTES:
-            special_tokens = ()
-        merges = vocab_size - BYTES - len(special_tokens)
-        if merges < 0:
-            raise InputError(
-                f"vocab_size={vocab_size} leaves no room for {len(special_tokens)} special tokens beside the "
-                f"{BYTES} bytes. Ask for {BYTES + len(special_tokens)} or more, or for {BYTES}: bytes alone."
-            )
-        expression = named_pattern(pattern)
-        words = _count_words([text] if isinstance(text, str) else text, Splitter([expression]))
-        learned = bpe.train(words, merges)
-        if len(learned) < merges:
-            raise InputError(
-                f"vocab_size={vocab_size} is more than the text supports, which is "
-                f"{vocab_size - merges + len(learned)}: with {len(learned)} merges every word is one token. "
-                f"Ask for that or less, or give more text."
-            )
-        tokens = [bytes([byte]) for byte in range(BYTES)] + [left + right for left, right in learned]
-        _check_special_tokens(special_tokens, tokens)
-        return cls(
-            TokenizerConfig(
-                tokens={token: i for i, token in enumerate(tokens)},
-                merges=tuple(learned),
-                patterns=(expression,),
-                special_tokens={name: i for i, name in enumerate(special_tokens, start=len(tokens))},
-            )
-        )
+        return cls(trained_config(text, vocab_size, pattern, special_tokens, at_most))
 
     @classmethod
-    def load(cls, path: str | Path) -> "Tokenizer":
-        """Read a tokenizer.json: one that `save` wrote, or that of another model with byte pair encoding.
+    def load(
+        cls, path: str | Path, pattern: str | None = None, special_tokens: Mapping[str, int] | None = None
+    ) -> "Tokenizer":
+        """Read a tokenizer with byte pair encoding: one that `save` wrote, or that of another model.
+
+        path: a tokenizer.json, a folder with one, a vocab.json with GPT-2's merges.txt beside it (or a folder with
+        both), or a .tiktoken file of ranks. pattern, special_tokens: for a .tiktoken file whose name is not known; it
+        has neither in it.
 
         Raises InputError when the file is missing, damaged or of another kind of tokenizer.
         """
+        path = Path(path)
+        if path.is_dir():
+            path = path / ("tokenizer.json" if (path / "tokenizer.json").exists() else "vocab.json")
+        if path.suffix == ".tiktoken":
+            named = None if pattern is None else named_pattern(pattern)
+            return cls(tokenizer_files.from_tiktoken(path, named, special_tokens))
+        if pattern is not None or special_tokens is not None:
+            raise InputError(f"pattern and special_tokens are for a .tiktoken file; {path.name} says them itself.")
+        if path.name == "vocab.json":
+            return cls(tokenizer_files.from_gpt2_files(path, path.with_name("merges.txt")))
         return cls(tokenizer_json.from_json(read_text(path), source=str(path)))
 
     def save(self, path: str | Path) -> None:
@@ -127,7 +124,21 @@ class Tokenizer:
         special tokens in any text, as `encode(text, allowed_special="all")` does here, and it puts
         `begin_of_text` in front unless told not to.
         """
-        atomic_write_bytes(path, tokenizer_json.to_json(self.config).encode())
+        atomic_write_bytes(path, to_json(self.config).encode())
+
+    def with_added_tokens(self, decoder: Any) -> "Tokenizer":
+        """The tokenizer with the added tokens that a tokenizer_config.json names and tokenizer.json does not.
+
+        decoder: what stands there under "added_tokens_decoder": {id: {"content": name, "special": …}, …}, or None.
+        Raises InputError for one that is damaged, or gives a token another id.
+        """
+        if decoder is None:
+            return self
+        try:
+            config = tokenizer_json.with_added_tokens(self.config, decoder)
+        except InputError as error:
+            raise InputError(f"added_tokens_decoder in tokenizer_config.json cannot be used: {error}.") from error
+        return self if config is self.config else Tokenizer(config)
 
     # -- what is in it ---------------------------------------------------------------------------------------
 
@@ -169,29 +180,81 @@ class Tokenizer:
         """The bytes one id stands for. Raises InputError for an id that is not in the vocabulary."""
         return self._bytes_of([token_id])
 
+    def __len__(self) -> int:
+        return self.vocab_size
+
+    def __call__(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("a tokenizer is not called: write tokenizer.encode(text), or tokenizer.encode_batch(texts).")
+
     def __repr__(self) -> str:
         merges, special = len(self.config.merges), list(self.config.special_tokens)
         return f"Tokenizer(vocab_size={self.vocab_size}, merges={merges}, special_tokens={special})"
 
     # -- text to ids -----------------------------------------------------------------------------------------
 
-    def encode(self, text: str, allowed_special: str | Collection[str] = ()) -> list[int]:
+    def encode(
+        self,
+        text: str,
+        allowed_special: str | Collection[str] = (),
+        disallowed_special: str | Collection[str] = (),
+    ) -> list[int]:
         """The ids of `text`.
 
-        `allowed_special` names the special tokens that the text may contain, or is "all"; any other is
-        spelled like ordinary text. Raises InputError for a name that is no special token, and for a lone
-        surrogate: half of a character, which is not text and has no UTF-8.
-        """
-        return self.encode_array(text, allowed_special).tolist()
+        `allowed_special` names the special tokens that the text may contain, or is "all"; any other is spelled like
+        ordinary text. `disallowed_special` names those that are an error instead, or is "all".
 
-    def encode_array(self, text: str, allowed_special: str | Collection[str] = ()) -> np.ndarray:
-        """As `encode`, but an int32 array of shape (T,). For texts of megabytes.
-
-        While it works, the pieces of the text take about twenty times its size in memory: encode a large
-        corpus document by document.
+        Raises InputError for a special token that is not allowed in the text, a name that is not a special token, and a
+        lone surrogate: half of a character, which is not text and has no UTF-8.
         """
-        _check_is_text(text)
-        return self._encode([text], self._allowed(allowed_special))
+        return self.encode_array(text, allowed_special, disallowed_special).tolist()
+
+    def encode_array(
+        self,
+        text: str,
+        allowed_special: str | Collection[str] = (),
+        disallowed_special: str | Collection[str] = (),
+    ) -> np.ndarray:
+        """As `encode`, but an int32 array of shape (T,). For texts of megabytes: it needs little more memory than both.
+
+        For texts that do not fit into memory, see `encode_iterable`.
+        """
+        check_is_text(text)
+        names = self._names(self._allowed(allowed_special, disallowed_special, text))
+        if len(text) <= BLOCK or not self.can_stream:
+            return self.encode_whole(text, names)
+        stream, ids = EncodeStream(self, names), bytearray()
+        for start in range(0, len(text), BLOCK):
+            ids += stream.push(text[start : start + BLOCK]).data
+        ids += stream.finish().data
+        return np.frombuffer(ids, np.int32)
+
+    def encode_batch(
+        self,
+        texts: Iterable[str],
+        allowed_special: str | Collection[str] = (),
+        disallowed_special: str | Collection[str] = (),
+    ) -> list[list[int]]:
+        """The ids of each of the texts, in their order."""
+        if isinstance(texts, str):
+            raise InputError(f"texts must be a list of texts, it was one: {texts[:40]!r}. For one there is encode.")
+        return [self.encode(text, allowed_special, disallowed_special) for text in texts]
+
+    def encode_iterable(self, texts: Iterable[str], allowed_special: str | Collection[str] = ()) -> Iterator[int]:
+        """The ids of all the texts joined, one by one, while they are read: an open file, for instance.
+
+        They are those of `encode("".join(texts))`, wherever the text is cut; but only the end of what has been read is
+        in memory. (With a split pattern that is not one of `patterns.KNOWN`, all of it is.)
+
+        >>> tokenizer = Tokenizer.train("the cat, the hat, the bat", vocab_size=260)
+        >>> list(tokenizer.encode_iterable(["th", "e ha", "t"])) == tokenizer.encode("the hat")
+        True
+        """
+        stream = EncodeStream(self, self._names(self._allowed(allowed_special)))
+        for text in texts:
+            check_is_text(text)
+            for start in range(0, len(text), AT_LEAST):
+                yield from stream.push(text[start : start + AT_LEAST]).tolist()
+        yield from stream.finish().tolist()
 
     def encode_parts(self, parts: Sequence[str | int]) -> list[int]:
         """The ids of a text whose special tokens are known already: strings are ordinary text, integers are ids.
@@ -201,65 +264,82 @@ class Tokenizer:
         """
         for part in parts:
             if isinstance(part, str):
-                _check_is_text(part)
+                check_is_text(part)
             elif not isinstance(part, int) or part not in self._token_of:
                 raise InputError(f"parts holds {part!r}, which is neither text nor the id of a token.")
-        return self._encode(parts, {}).tolist()
+        ids = [
+            [part] if isinstance(part, int) else self.encode_whole(part, self.config.added_tokens, n == 0).tolist()
+            for n, part in enumerate(parts)
+        ]
+        return [i for some in ids for i in some]
 
     def encode_bytes(self, data: bytes) -> list[int]:
         """The ids of any bytes; `decode_bytes` gives them back. For valid UTF-8, as `encode(data.decode())`.
 
         A byte that is not part of valid UTF-8 counts as punctuation when the text is split.
         """
-        return self._encode([data.decode("utf-8", "surrogateescape")], {}).tolist()
+        return self.encode_whole(data.decode("utf-8", "surrogateescape"), self.config.added_tokens).tolist()
 
-    def tokens(self, text: str, allowed_special: str | Collection[str] = ()) -> list[bytes]:
-        """The tokens of `text` as bytes, to look at. Joined, they are its UTF-8 (after `config.space_in_front`)."""
-        return [self._token_of[i] for i in self.encode(text, allowed_special)]
+    def tokens(self, text: str, allowed_special: str | Collection[str] = ()) -> TokenizedText:
+        """The tokens of `text` as bytes, to look at; in a notebook they are coloured.
+
+        Joined, they are its UTF-8 (after `config.space_in_front`). `.ids` are their ids.
+        """
+        ids = self.encode(text, allowed_special)
+        return TokenizedText([self._token_of[i] for i in ids], ids)
 
     def merge_steps(self, word: str) -> list[list[bytes]]:
         """How one word is put together: every spelling from bytes or characters to tokens. See `bpe.merge_steps`.
 
         Raises InputError when `word` is cut into several pieces, which are merged apart.
         """
-        _check_is_text(word)
-        pieces = self._spelling.pieces(word, at_start=True)
+        check_is_text(word)
+        text = self.spelling.normalized(word)
+        pieces = self.spelling.pieces(self.spelling.prefix(text, at_start=True) + text)
         if len(pieces) != 1:
             raise InputError(f"word={word!r} is cut into the pieces {pieces}. Ask for one of them.")
-        return bpe.merge_steps(self._spelling.symbols(pieces[0]), self._ranks)
+        return bpe.merge_steps(self.spelling.symbols(pieces[0]), self._ranks)
 
-    def _encode(self, parts: Sequence[str | int], allowed: dict[str, int]) -> np.ndarray:
-        ids = [
-            np.array([part], np.int32) if isinstance(part, int) else self._encode_ordinary(part, at_start=n == 0)
-            for n, part in enumerate(self._without_names(parts, {**self.config.added_tokens, **allowed}))
-        ]
-        return ids[0] if len(ids) == 1 else np.concatenate([np.array([], np.int32), *ids])
+    def encode_whole(self, text: str, names: Mapping[str, int], at_start: bool = True) -> np.ndarray:
+        """The ids of `text`, all at once, int32. names: of the special and added tokens that are found in it, with ids.
 
-    def _without_names(self, parts: Sequence[str | int], names: dict[str, int]) -> Sequence[str | int]:
-        """`parts`, with the id of each of `names` in the place of the name."""
-        if not names:
-            return parts
-        find = _finder(frozenset(names))
-        result: list[str | int] = []
-        for part in parts:
-            if isinstance(part, int):
-                result.append(part)
+        Names are found before the text is normalized, except those that the file wants to be found afterwards.
+        """
+        late = {name: i for name, i in names.items() if name in self.config.normalized_tokens}
+        early = {name: i for name, i in names.items() if name not in late}
+        late = {self._as_found(name): i for name, i in late.items()}
+        ids = []
+        for n, part in enumerate(split_at_names(text, early)):
+            if n % 2:
+                ids.append(np.array([early[part]], np.int32))
                 continue
-            # split() with the match in a group returns what is between the names and the names, in turn.
-            result += [names[x] if n % 2 else x for n, x in enumerate(find.split(part))]
-        return result
+            part = self.spelling.normalized(part)
+            part = self.spelling.prefix(part, at_start and n == 0) + part
+            for k, inner in enumerate(split_at_names(part, late)):
+                ids.append(
+                    np.array([late[inner]], np.int32) if k % 2 else self.ids_of_pieces(self.spelling.pieces(inner))
+                )
+        return ids[0] if len(ids) == 1 else np.concatenate(ids)
 
-    def _encode_ordinary(self, text: str, at_start: bool) -> np.ndarray:
+    def _as_found(self, name: str) -> str:
+        """How a name looks in normalized text: the library `tokenizers` normalizes it like a text of its own."""
+        text = self.spelling.normalized(name)
+        return self.spelling.prefix(text, at_start=True) + text
+
+    def ids_of_pieces(self, pieces: Iterable[str]) -> np.ndarray:
+        """The ids of pieces as the split patterns cut them, int32."""
         # Ids are remembered as packed int32: joining bytes is the fastest way Python has to join sequences.
-        packed = bytearray().join(map(self._packed_ids.__getitem__, self._spelling.pieces(text, at_start)))
-        return np.frombuffer(packed, np.int32)
+        return np.frombuffer(bytearray().join(map(self._packed_ids.__getitem__, pieces)), np.int32)
+
+    def _names(self, allowed: Mapping[str, int]) -> dict[str, int]:
+        return {**self.config.added_tokens, **allowed}
 
     def _encode_piece(self, piece: str) -> bytes:
         word = piece.encode("utf-8", "surrogateescape")
         if self.config.ignore_merges and word in self.config.tokens:
             spelling = [word]
         else:
-            spelling = bpe.merge(self._spelling.symbols(piece), self._ranks)
+            spelling = fast_bpe.merge(self.spelling.symbols(piece), self._ranks)
         try:
             return np.array([self._id_of[token] for token in spelling], np.int32).tobytes()
         except KeyError as error:
@@ -268,16 +348,30 @@ class Tokenizer:
                 f"Leave that out of the text."
             ) from error
 
-    def _allowed(self, allowed_special: str | Collection[str]) -> dict[str, int]:
+    def _allowed(
+        self, allowed_special: str | Collection[str], disallowed_special: str | Collection[str] = (), text: str = ""
+    ) -> dict[str, int]:
+        """The special tokens that may stand in the text. Raises InputError for one that stands there and may not."""
+        allowed = self._special("allowed_special", allowed_special)
+        for name in self._special("disallowed_special", disallowed_special):
+            if name in text and name not in allowed:
+                raise InputError(
+                    f"text has the special token {name!r} at position {text.index(name)}, which is not allowed. Say "
+                    f"allowed_special=[{name!r}] to encode it as that token, or take it out of disallowed_special to "
+                    "spell it like ordinary text."
+                )
+        return allowed
+
+    def _special(self, argument: str, names: str | Collection[str]) -> dict[str, int]:
         special = self.config.special_tokens
-        if allowed_special == "all":
+        if names == "all":
             return dict(special)
-        if isinstance(allowed_special, str):
-            raise InputError(f'allowed_special={allowed_special!r} must be a list of names, or "all".')
-        unknown = [name for name in allowed_special if name not in special]
+        if isinstance(names, str):
+            raise InputError(f'{argument}={names!r} must be a list of names, or "all".')
+        unknown = [name for name in names if name not in special]
         if unknown:
-            raise InputError(f"allowed_special names {unknown}, and the special tokens are {list(special)}.")
-        return {name: special[name] for name in allowed_special}
+            raise InputError(f"{argument} names {unknown}, and the special tokens are {list(special)}.")
+        return {name: special[name] for name in names}
 
     # -- ids to text -----------------------------------------------------------------------------------------
 
@@ -293,18 +387,38 @@ class Tokenizer:
     def decode_bytes(self, ids: Sequence[int] | np.ndarray) -> bytes:
         """The bytes of `ids`, valid UTF-8 or not. Raises InputError for an id not in the vocabulary.
 
-        Where encoding puts a space in front of a text (`config.space_in_front`), decoding takes one away. One that
-        encoding puts behind a special token in the middle stays.
+        Where encoding puts a space in front of a text (`config.space_in_front`), decoding takes one away, but not for
+        a byte-level tokenizer, as other libraries do. One that encoding puts behind a special token stays.
         """
         data = self._bytes_of(ids)
-        return data.removeprefix(b" ") if self.config.space_in_front != "never" else data
+        takes_space = self.config.space_in_front != "never" and self.config.byte_tokens is not None
+        return data.removeprefix(b" ") if takes_space else data
+
+    def decode_with_offsets(self, ids: Sequence[int] | np.ndarray) -> tuple[str, list[int]]:
+        """The text of `ids`, and where in it each token begins, in characters.
+
+        A token that begins in the middle of a character has the place of that character.
+
+        >>> Tokenizer.train("", vocab_size=256).decode_with_offsets(list("né!".encode()))
+        ('né!', [0, 1, 1, 2])
+        """
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        taken = len(self._bytes_of(ids)) - len(self.decode_bytes(ids))  # a space that decoding takes away
+        offsets, characters = [], 0
+        for n, i in enumerate(_id_list(ids)):
+            token = self._token_of[i][taken if n == 0 else 0 :]
+            first = len(decoder.decode(token[:1]))  # it may complete, or replace, a character that has begun before
+            waits = bool(decoder.getstate()[0])
+            offsets.append(characters + max(0, first - (not waits)))
+            characters += first + len(decoder.decode(token[1:]))
+        return self.decode(ids), offsets
 
     def _bytes_of(self, ids: Sequence[int] | np.ndarray) -> bytes:
         try:
             return b"".join([self._token_of[i] for i in _id_list(ids)])
         except KeyError as error:
             raise InputError(
-                f"ids holds {error.args[0]}, which is no token: ids are 0 to {self.vocab_size - 1}."
+                f"ids holds {error.args[0]}, which is not a token: ids are 0 to {self.vocab_size - 1}."
             ) from error
 
 
@@ -337,48 +451,6 @@ def _tokens_by_id(config: TokenizerConfig) -> dict[int, bytes]:
         # In the names of a SentencePiece-style file, as in its tokens, "▁" is a space.
         token_of[i] = (name if config.byte_tokens is None else name.replace(SPACE_SIGN, " ")).encode()
     return token_of
-
-
-@lru_cache(maxsize=64)
-def _finder(names: frozenset[str]) -> re.Pattern[str]:
-    # Longest first, so that no name is cut short by another that begins it.
-    return re.compile("(" + "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)) + ")")
-
-
-def _count_words(texts: Iterable[str], split: Splitter) -> dict[bytes, int]:
-    counts: Counter[str] = Counter()
-    for text in texts:
-        _check_is_text(text)
-        counts.update(split(text))
-    return {word.encode(): times for word, times in counts.items()}
-
-
-def _check_is_text(text: str) -> None:
-    if not isinstance(text, str):
-        raise InputError(f"text must be a str, and is {type(text).__name__}. For bytes there is encode_bytes.")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"text holds the lone surrogate U+{ord(text[error.start]):04X} at position {error.start}, "
-            f'half of a character. Replace it, for example with text.encode("utf-8", "replace").decode().'
-        ) from error
-
-
-def _check_special_tokens(names: Sequence[str], tokens: Collection[bytes]) -> None:
-    # In the file both kinds are in one dictionary: special tokens by name, others in GPT-2's alphabet.
-    ordinary = {tokenizer_json.visible(token) for token in tokens}
-    for name in names:
-        _check_is_text(name)
-        if not name:
-            raise InputError("special_tokens holds an empty string. Give each special token a name.")
-        if name in ordinary:
-            raise InputError(
-                f"special_tokens holds {name!r}, which is an ordinary token as well. Choose a name that no "
-                f"text has, such as <|{name}|>."
-            )
-    if len(set(names)) < len(names):
-        raise InputError(f"special_tokens={list(names)} holds a name twice.")
 
 
 def _id_list(ids: Sequence[int] | np.ndarray) -> list[int]:

@@ -1,12 +1,12 @@
-"""What a tokenizer is: everything that decides which ids a text becomes, as plain data.
+"""The configuration of a tokenizer: everything that decides which ids a text becomes, as plain data.
 
 Two kinds of byte pair encoding are told apart by one field. *Byte-level* (GPT-2, Llama 3, Qwen, and what is trained
 here) has `byte_tokens=None`: split patterns cut the text, and merges start from its bytes. *SentencePiece-style* (Llama
 2, Mistral, Gemma) has no patterns: merges start from characters, and a character that the vocabulary lacks becomes the
-`byte_tokens` of its UTF-8. `spelling.py` says the rest.
+`byte_tokens` of its UTF-8. See `spelling.py`.
 
-Before this: `bpe.py`, whose merges it keeps. After this: `tokenizer_json.py` and `tokenizer_gguf.py` read it from
-files, `tokenizer.py` does what it says.
+Builds on: `bpe.py` (its merges). Used by: `tokenizer.py`, and `tokenizer_json.py`, `tokenizer_files.py` and
+`tokenizer_gguf.py`, which read it from files.
 """
 
 from collections.abc import Mapping
@@ -15,6 +15,8 @@ from typing import Literal
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.text.bpe import Pair
+
+END_OF_TEXT = "<|endoftext|>"  # the special token of tokenizers trained here, as of GPT-2
 
 Normalization = Literal["NFC", "NFD", "NFKC", "NFKD"]
 
@@ -41,13 +43,19 @@ class TokenizerConfig:
     patterns: tuple[str, ...]  # regular expressions, applied one after the other; byte-level only
     special_tokens: Mapping[str, int]  # name -> id: in a text only where the caller allows it
     added_tokens: Mapping[str, int] = field(default_factory=dict)  # name -> id: found in any text before it is cut
+    normalized_tokens: frozenset[str] = frozenset()  # names of both kinds that are found after normalization
     normalization: Normalization | None = None  # a Unicode normal form, applied to text before it is split
     ignore_merges: bool = False  # a piece that is itself a token is taken whole, whatever the merges say
     byte_tokens: Mapping[bytes, int] | None = None  # byte -> id; given, the tokenizer is SentencePiece-style
-    space_in_front: SpaceInFront = "never"  # SentencePiece-style only
+    space_in_front: SpaceInFront = "never"
     begin_of_text: int | None = None  # the model expects this id in front of every text
     end_of_text: int | None = None  # the model writes this id when it has finished
     end_of_turn: int | None = None  # a chat model writes this id when it has answered
+
+
+def is_byte_and_name(token: object, name: object) -> bool:
+    """Whether these are the ordinary token of one byte and a special or added token whose name is one character."""
+    return isinstance(token, bytes) and isinstance(name, str) and len(token) == len(name) == 1
 
 
 def check_config(config: TokenizerConfig) -> TokenizerConfig:
@@ -68,7 +76,12 @@ def check_config(config: TokenizerConfig) -> TokenizerConfig:
             if not token:
                 raise InputError("one of its tokens is empty")
             # An added token may be one that merges make as well; then it has two entries and one id.
-            if owner.setdefault(i, token) != token and token not in config.added_tokens:
+            # So may one whose name is a byte ("£").
+            if (
+                owner.setdefault(i, token) != token
+                and token not in config.added_tokens
+                and not is_byte_and_name(owner[i], token)
+            ):
                 raise InputError(f"the tokens {owner[i]!r} and {token!r} have the same id, {i}")
     for use in ("begin_of_text", "end_of_text", "end_of_turn"):
         i = getattr(config, use)

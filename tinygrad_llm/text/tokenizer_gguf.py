@@ -1,7 +1,7 @@
 """The tokenizer that a GGUF file describes in its metadata, and the metadata that describe a tokenizer.
 
-A GGUF file lists the tokens, but names what happens to text before they are merged ("smollm", "llama-bpe") in place of
-writing it down: whoever reads the file has to know. `PRE_TOKENIZERS` is what is known here.
+A GGUF file lists the tokens, but gives only the name of what happens to text before they are merged ("smollm",
+"llama-bpe"). `PRE_TOKENIZERS` has the names that are supported.
 
     tokenizer.ggml.model   "gpt2": byte-level, tokens in GPT-2's alphabet, merges listed
                            "llama": SentencePiece-style, tokens with "▁", a score for each in place of merges
@@ -12,11 +12,10 @@ writing it down: whoever reads the file has to know. `PRE_TOKENIZERS` is what is
 A token of the type *control*, *unknown* or *unused* is a special token: no text becomes it by itself. *User-defined*
 ones are added tokens: found in any text. *Byte* ones spell the characters that have no token.
 
-Before this: `tokenizer_json.py` for the alphabets, and the reader of GGUF files in `hub/`, which gives a plain
-dictionary. After this: `tokenizer.py`. Left out on purpose: WordPiece and Unigram ("bert", "t5").
+Builds on: `token_alphabets.py`, `tokenizer.py`. Used by: the reader and writer of GGUF files in `hub/`.
+Left out on purpose: WordPiece and Unigram ("bert", "t5").
 
-Sources: the specification of GGUF (ggml/docs/gguf.md); llama.cpp's `llama-vocab.cpp` for the names and what is assumed
-where a key is missing.
+Sources: the specification of GGUF (ggml/docs/gguf.md); llama.cpp's `llama-vocab.cpp` for names and missing keys.
 """
 
 import math
@@ -27,20 +26,20 @@ from typing import Any
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.text import patterns
-from tinygrad_llm.text.bpe import implied_merges
 from tinygrad_llm.text.chat import ChatTemplate
+from tinygrad_llm.text.fast_bpe import implied_merges
 from tinygrad_llm.text.spelling import SPACE_SIGN
-from tinygrad_llm.text.tokenizer import Tokenizer
-from tinygrad_llm.text.tokenizer_config import Normalization, TokenizerConfig, check_config
-from tinygrad_llm.text.tokenizer_json import (
+from tinygrad_llm.text.token_alphabets import (
     BYTE_OF_NAME,
     byte_name,
     from_visible,
-    tokens_and_merges,
     visible,
     with_space_signs,
     without_space_signs,
 )
+from tinygrad_llm.text.tokenizer import Tokenizer
+from tinygrad_llm.text.tokenizer_config import Normalization, TokenizerConfig, check_config
+from tinygrad_llm.text.tokenizer_json import tokens_and_merges
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6  # the types of tokens
 
@@ -95,13 +94,13 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
         return Tokenizer(check_config(_byte_level(read) if kind == "gpt2" else _sentencepiece(read)))
     except InputError as error:
         raise InputError(
-            f"the metadata of the GGUF file describe no tokenizer that can be used here: {error}. "
+            f"the metadata of the GGUF file do not describe a tokenizer that can be used here: {error}. "
             "Fetch the file again, or take another one of the same model."
         ) from error
 
 
 def chat_template_from_gguf(metadata: Mapping[str, Any]) -> ChatTemplate | None:
-    """The chat template of a model file, or None if it has none. Raises InputError for one that is no text."""
+    """The chat template of a model file, or None if it has none. Raises InputError for one that is not text."""
     source = metadata.get("tokenizer.chat_template")
     if source is None:
         return None
@@ -154,7 +153,7 @@ class _Metadata:
     def scores(self) -> list[float]:
         scores = self._list("scores", (float, int), len(self.tokens))
         if not all(map(math.isfinite, scores)):
-            raise InputError("tokenizer.ggml.scores has an entry that is no finite number")
+            raise InputError("tokenizer.ggml.scores has an entry that is not a finite number")
         return scores
 
     def merges(self) -> list[tuple[str, str]]:
@@ -163,7 +162,7 @@ class _Metadata:
         for merge in merges:
             left, _, right = merge.partition(" ")  # within a token a space is written as another character
             if not (left and right) or " " in right:
-                raise InputError(f"tokenizer.ggml.merges has {_shown(merge)}, which is no pair of tokens")
+                raise InputError(f"tokenizer.ggml.merges has {_shown(merge)}, which is not a pair of tokens")
             pairs.append((left, right))
         return pairs
 

@@ -1,192 +1,50 @@
-"""`tokenizer.json`: the one file that says everything about a tokenizer, and the only source of truth.
+"""`tokenizer.json`: the file that describes a tokenizer completely.
 
 It is the format of Hugging Face's library `tokenizers`, so a tokenizer trained here opens there with equal ids, and
-files in the form of GPT-2, GPT-4, Llama 2 and 3, Mistral, Qwen 2 and 3, SmolLM2 or Gemma open here. JSON holds text and
-tokens are bytes. In a byte-level file GPT-2's alphabet writes each byte as one visible character: the space is "Ġ", the
+files of GPT-2, GPT-4, Llama 2 and 3, Mistral, Qwen 2 and 3, SmolLM2 or Gemma open here. JSON holds text and tokens are
+bytes. In a byte-level file GPT-2's alphabet writes each byte as one visible character: the space is "Ġ", the
 line end "Ċ". In a SentencePiece-style file a token is its text, with "▁" for the space, and a byte is "<0x0A>".
 
-Before this: `patterns.py` and `bpe.py`, whose results the file keeps in a `tokenizer_config.py`. After this:
-`tokenizer.py` uses them.
-
-What the format has no place for, the tokens that end a text and a turn, stands among the special tokens of the
+The format has no place for the tokens that end a text and a turn. They are among the special tokens of the
 post-processor, under names that its template does not use.
 
+Builds on: `tokenizer_config`, `pattern_dialects`. Used by: `tokenizer`, `tokenizer_files`, `tokenizer_gguf`, `hub`.
+
 Left out on purpose: WordPiece and Unigram models, and options that no file of the families above asks for. Both are
-refused by name. Also what a post-processor puts behind a text, and the flags of added tokens but `special`.
+refused by name.
 
 Source: files written by `tokenizers` 0.23, and its documentation.
 """
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, get_args
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.text.bpe import Pair
+from tinygrad_llm.text.pattern_dialects import from_oniguruma
 from tinygrad_llm.text.patterns import DIGITS, GPT2, ONE_DIGIT
 from tinygrad_llm.text.spelling import SPACE_SIGN
+from tinygrad_llm.text.token_alphabets import (
+    BYTE_OF_NAME,
+    from_visible,
+    is_byte_level,
+    is_text,
+    visible,
+    with_space_signs,
+    without_space_signs,
+)
 from tinygrad_llm.text.tokenizer_config import Normalization, SpaceInFront, TokenizerConfig, check_config
-
-
-def byte_alphabet() -> list[str]:
-    """The character that stands for each of the 256 bytes.
-
-    Bytes that are visible characters of Latin-1 stand for themselves, the others are numbered from U+0100 on.
-    Source: Radford et al. 2019, src/encoder.py, `bytes_to_unicode`.
-    """
-    printable = {
-        *range(ord("!"), ord("~") + 1),
-        *range(ord("¡"), ord("¬") + 1),
-        *range(ord("®"), ord("ÿ") + 1),
-    }
-    others = itertools.count(0x100)
-    return [chr(byte if byte in printable else next(others)) for byte in range(256)]
-
-
-_CHARACTER_OF = byte_alphabet()
-_BYTE_OF = {character: byte for byte, character in enumerate(_CHARACTER_OF)}
-_ALPHABET = frozenset(_BYTE_OF)
-
-
-def visible(token: bytes) -> str:
-    """A token in GPT-2's alphabet: b" the" is "Ġthe"."""
-    return "".join([_CHARACTER_OF[byte] for byte in token])
-
-
-def from_visible(token: str) -> bytes:
-    """The inverse of `visible`: "Ġthe" is b" the". Raises InputError for a character outside the alphabet."""
-    if not _ALPHABET.issuperset(token):
-        raise InputError(f"the token {token!r} is not written in the byte-level alphabet")
-    return bytes([_BYTE_OF[character] for character in token])
-
-
-def with_space_signs(token: bytes) -> str:
-    """A token as SentencePiece writes it: b" the" is "▁the"."""
-    return token.decode().replace(" ", SPACE_SIGN)
-
-
-def without_space_signs(token: str) -> bytes:
-    """The inverse of `with_space_signs`: "▁the" is b" the". Raises InputError for half of a character."""
-    try:
-        return token.replace(SPACE_SIGN, " ").encode()
-    except UnicodeEncodeError as error:
-        raise InputError(f"the token {token!r} is not text: it holds half of a character") from error
-
-
-def byte_name(byte: bytes) -> str:
-    """How SentencePiece writes the token of a single byte: b"\\n" is "<0x0A>"."""
-    return f"<0x{byte[0]:02X}>"
-
-
-BYTE_OF_NAME = {byte_name(bytes([byte])): bytes([byte]) for byte in range(256)}
-
-
-# -- writing -------------------------------------------------------------------------------------------------
-
-
-def to_json(config: TokenizerConfig) -> str:
-    """The text of a tokenizer.json."""
-    sentencepiece = config.byte_tokens is not None
-    write = with_space_signs if sentencepiece else visible
-    vocabulary = {write(token): i for token, i in config.tokens.items()}
-    vocabulary |= {byte_name(byte): i for byte, i in (config.byte_tokens or {}).items()}
-    # Added tokens stand in the vocabulary too: only there does the library `tokenizers` honour their ids.
-    vocabulary |= {**config.special_tokens, **config.added_tokens}
-    contents = {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [
-            {
-                "id": i,
-                "content": name,
-                "single_word": False,
-                "lstrip": False,
-                "rstrip": False,
-                "normalized": False,
-                "special": name in config.special_tokens,
-            }
-            for name, i in sorted({**config.special_tokens, **config.added_tokens}.items(), key=lambda item: item[1])
-        ],
-        **(_sentencepiece_steps(config) if sentencepiece else _byte_level_steps(config)),
-        "post_processor": _post_processor(config),
-        "model": {
-            "type": "BPE",
-            "dropout": None,
-            "unk_token": None,
-            "continuing_subword_prefix": None,
-            "end_of_word_suffix": None,
-            "fuse_unk": False,
-            "byte_fallback": sentencepiece,
-            "ignore_merges": config.ignore_merges,
-            "vocab": dict(sorted(vocabulary.items(), key=lambda item: item[1])),
-            "merges": [[write(left), write(right)] for left, right in config.merges],
-        },
-    }
-    return json.dumps(contents, ensure_ascii=False, indent=1) + "\n"
-
-
-def _byte_level_steps(config: TokenizerConfig) -> dict[str, Any]:
-    return {
-        "normalizer": {"type": config.normalization} if config.normalization else None,
-        "pre_tokenizer": {
-            "type": "Sequence",
-            "pretokenizers": [
-                *(
-                    {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
-                    for pattern in config.patterns
-                ),
-                {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False},
-            ],
-        },
-        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
-    }
-
-
-_REPLACE_SPACES = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE_SIGN}
-_PREPEND_SPACE = {"type": "Prepend", "prepend": SPACE_SIGN}
-_DECODE_SPACES = {"type": "Replace", "pattern": {"String": SPACE_SIGN}, "content": " "}
-_STRIP_SPACE = {"type": "Strip", "content": " ", "start": 1, "stop": 0}
-_PREPEND_SCHEMES: dict[str, SpaceInFront] = {"always": "if_missing", "first": "if_missing_at_start", "never": "never"}
-
-
-def _sentencepiece_steps(config: TokenizerConfig) -> dict[str, Any]:
-    space = config.space_in_front
-    normalizer: dict[str, Any] | None = _REPLACE_SPACES
-    pre_tokenizer = None
-    if space == "always":
-        normalizer = {"type": "Sequence", "normalizers": [_PREPEND_SPACE, _REPLACE_SPACES]}
-    elif space != "never":
-        (scheme,) = (scheme for scheme, meant in _PREPEND_SCHEMES.items() if meant == space)
-        normalizer = None
-        pre_tokenizer = {"type": "Metaspace", "replacement": SPACE_SIGN, "prepend_scheme": scheme, "split": False}
-    decoders = [_DECODE_SPACES, {"type": "ByteFallback"}, {"type": "Fuse"}]
-    return {
-        "normalizer": normalizer,
-        "pre_tokenizer": pre_tokenizer,
-        "decoder": {"type": "Sequence", "decoders": decoders + [_STRIP_SPACE] * (space != "never")},
-    }
-
-
-def _post_processor(config: TokenizerConfig) -> dict[str, Any] | None:
-    """A template that puts `begin_of_text` in front, and beside it the ids of the other two."""
-    used = {"begin_of_text": config.begin_of_text, "end_of_text": config.end_of_text, "end_of_turn": config.end_of_turn}
-    known = {use: i for use, i in used.items() if i is not None}
-    if not known:
-        return None
-    name_of = {i: name for name, i in [*config.added_tokens.items(), *config.special_tokens.items()]}
-    begin: list[dict] = [{"SpecialToken": {"id": "begin_of_text", "type_id": 0}}] * ("begin_of_text" in known)
-    first, second = ({"Sequence": {"id": part, "type_id": n}} for n, part in enumerate("AB"))
-    return {
-        "type": "TemplateProcessing",
-        "single": [*begin, first],
-        "pair": [*begin, first, *begin, second],
-        "special_tokens": {use: {"id": use, "ids": [i], "tokens": [name_of.get(i, use)]} for use, i in known.items()},
-    }
-
-
-# -- reading -------------------------------------------------------------------------------------------------
+from tinygrad_llm.text.tokenizer_json_writer import (
+    DECODE_SPACES,
+    PREPEND_SCHEMES,
+    PREPEND_SPACE,
+    REPLACE_SPACES,
+    STRIP_SPACE,
+)
 
 
 def from_json(text: str, source: str) -> TokenizerConfig:
@@ -194,24 +52,36 @@ def from_json(text: str, source: str) -> TokenizerConfig:
 
     Raises InputError for a file that is damaged, and for one that asks for something that is not known here.
     """
+    contents = parsed_object(text, source)
     try:
-        return _config(json.loads(text))
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{source} is not complete JSON (line {error.lineno}, column {error.colno}: {error.msg}). "
-            f"Make it again with Tokenizer.save, or fetch it again."
-        ) from error
-    except (ValueError, RecursionError) as error:  # InputError, a number of too many digits, too deeply nested
+        return _config(contents)
+    except InputError as error:
         raise InputError(
             f"{source} is not a tokenizer.json that can be used here: {error}. "
             f"Make it again with Tokenizer.save, or take that of a model with byte-level or SentencePiece-style BPE."
         ) from error
 
 
+def parsed_object(text: str, source: str) -> dict[str, Any]:
+    """The JSON object that `text` is; `source` names the file. Raises InputError for anything else."""
+    try:
+        contents = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{source} is not complete JSON (line {error.lineno}, column {error.colno}: {error.msg}). "
+            f"Make it again with Tokenizer.save, or fetch it again."
+        ) from error
+    except (ValueError, RecursionError) as error:  # a number of too many digits, too deeply nested
+        raise InputError(f"{source} is damaged: {error}. Fetch it again.") from error
+    if not isinstance(contents, dict):
+        raise InputError(f"{source} is damaged: it must be a JSON object, it is a {type(contents).__name__}.")
+    return contents
+
+
 def _config(contents: object) -> TokenizerConfig:
     model = _get(contents, "model", dict)
     _refuse_other_models(model)
-    special_tokens, added_tokens = _added_tokens(_get(contents, "added_tokens", list))
+    special_tokens, added_tokens, normalized_tokens = read_added_tokens(_get(contents, "added_tokens", list))
     vocabulary = _get(model, "vocab", dict, "model.vocab")
     if not vocabulary:
         raise InputError("'model.vocab' is empty")
@@ -222,8 +92,9 @@ def _config(contents: object) -> TokenizerConfig:
             raise InputError(f"the added token {name!r} has two ids, {vocabulary[name]} and {i}")
 
     sentencepiece = bool(model.get("byte_fallback"))
-    merges = [_pair(merge) for merge in _get(model, "merges", list, "model.merges")]
     byte_tokens = {BYTE_OF_NAME[name]: i for name, i in vocabulary.items() if name in BYTE_OF_NAME}
+    steps = _read_sentencepiece_steps(contents, byte_tokens) if sentencepiece else _read_byte_level_steps(contents)
+    merges = [_pair(merge) for merge in _get(model, "merges", list, "model.merges")]
     if sentencepiece:
         vocabulary = {token: i for token, i in vocabulary.items() if token not in BYTE_OF_NAME}
     read = without_space_signs if sentencepiece else from_visible
@@ -232,8 +103,9 @@ def _config(contents: object) -> TokenizerConfig:
             **tokens_and_merges(vocabulary, merges, special_tokens, added_tokens, read),
             special_tokens=special_tokens,
             added_tokens=added_tokens,
+            normalized_tokens=normalized_tokens,
             ignore_merges=bool(model.get("ignore_merges")),
-            **(_read_sentencepiece_steps(contents, byte_tokens) if sentencepiece else _read_byte_level_steps(contents)),
+            **steps,
             **_read_post_processor(contents.get("post_processor") if isinstance(contents, dict) else None),
         )
     )
@@ -260,9 +132,11 @@ def tokens_and_merges(
     """The fields `tokens` and `merges` of a TokenizerConfig, from how a file writes them; `read` reads one token.
 
     Merges that make or use a special token are left out: they could make one out of ordinary text. An added token that
-    merges make or use (Gemma: "▁▁") is an ordinary token as well.
+    merges make or use (Gemma: "▁▁") is an ordinary token as well. So is any whose name is one character and one byte
+    ("£" is the byte A3 in the byte-level alphabet): without it, texts with that byte could not be spelled.
     """
-    special, added = frozenset(special_tokens), frozenset(added_tokens)
+    letters = {name for name in (*special_tokens, *added_tokens) if name in vocabulary and is_letter(name, read)}
+    special, added = frozenset(special_tokens) - letters, frozenset(added_tokens) - letters
     token_of = {word: read(word) for word in vocabulary if word not in special}
     pairs: list[Pair] = []
     used: set[str] = set()
@@ -282,6 +156,44 @@ def tokens_and_merges(
     return {"tokens": tokens, "merges": tuple(pairs)}
 
 
+def with_added_tokens(config: TokenizerConfig, decoder: Any) -> TokenizerConfig:
+    """`config` with the added tokens of a tokenizer_config.json; the same object when it has them all."""
+    if not isinstance(decoder, dict) or not all(isinstance(entry, dict) for entry in decoder.values()):
+        raise InputError("it must be an object of objects")
+    wrong = next((i for i in decoder if not re.fullmatch("[0-9]{1,10}", i)), None)
+    if wrong is not None:
+        raise InputError(f"its key {wrong[:20]!r} is not an id")
+    known = {**config.special_tokens, **config.added_tokens}
+    entries = [{**entry, "id": int(i)} for i, entry in decoder.items()]
+    new = [entry for entry in entries if known.get(_get(entry, "content", str, "content")) != entry["id"]]
+    if not new:
+        return config
+    special, others, normalized = read_added_tokens(new)
+    for name, i in {**special, **others}.items():
+        if known.get(name, i) != i:
+            raise InputError(f"the added token {name!r} has two ids, {known[name]} and {i}")
+    # What was an ordinary token by that name is one no more.
+    read = visible if config.byte_tokens is None else with_space_signs
+    names = {**special, **others}
+    tokens = {token: i for token, i in config.tokens.items() if names.get(read(token)) != i or len(token) == 1}
+    merges = tuple(pair for pair in config.merges if pair[0] + pair[1] in tokens and {*pair} <= tokens.keys())
+    return check_config(
+        replace(
+            config,
+            tokens=tokens,
+            merges=merges,
+            special_tokens={**config.special_tokens, **special},
+            added_tokens={**config.added_tokens, **others},
+            normalized_tokens=config.normalized_tokens | normalized,
+        )
+    )
+
+
+def is_letter(name: str, read: Callable[[str], bytes]) -> bool:
+    """Whether the name of a token is what an ordinary token of one byte is written as."""
+    return len(name) == 1 and read is from_visible and is_byte_level(name)
+
+
 def _refuse_other_models(model: dict[str, Any]) -> None:
     kind = model.get("type", "BPE")  # the oldest files do not name it
     if kind != "BPE":
@@ -291,18 +203,23 @@ def _refuse_other_models(model: dict[str, Any]) -> None:
             raise InputError(f"{option}={model[option]!r} is not supported")
 
 
-def _added_tokens(added: list[Any]) -> tuple[dict[str, int], dict[str, int]]:
-    """Name -> id of the special tokens, and of those that are found in any text."""
+def read_added_tokens(added: list[Any]) -> tuple[dict[str, int], dict[str, int], frozenset[str]]:
+    """Name -> id of the special tokens, and of those found in any text; which are found after normalization."""
     special_tokens: dict[str, int] = {}
     others: dict[str, int] = {}
+    normalized: set[str] = set()
     for entry in added:
         name = _get(entry, "content", str, "added_tokens.content")
+        if not is_text(name):
+            raise InputError(f"the added token {name!r} is not text: it holds half of a character")
         for option in ("single_word", "lstrip", "rstrip"):
             if entry.get(option):
                 raise InputError(f"{option} is not supported, which the added token {name!r} asks for")
         group = special_tokens if entry.get("special", True) else others
         group[name] = _get(entry, "id", int, "added_tokens.id")
-    return special_tokens, others
+        if entry.get("normalized"):
+            normalized.add(name)
+    return special_tokens, others, frozenset(normalized)
 
 
 def _pair(merge: object) -> tuple[str, str]:
@@ -313,13 +230,17 @@ def _pair(merge: object) -> tuple[str, str]:
     return parts[0], parts[1]
 
 
-# -- reading: the steps around a byte-level model ------------------------------------------------------------
+# -- the steps around a byte-level model ------------------------------------------------------------
 
 
 def _read_byte_level_steps(contents: Any) -> dict[str, Any]:
     normalizer = _get(contents, "normalizer", dict | None)
+    pre_tokenizer = _get(contents, "pre_tokenizer", dict)
+    patterns = _patterns(pre_tokenizer)
+    adds_space = any(step.get("add_prefix_space") for step in _steps(pre_tokenizer, "pretokenizers"))
     return {
-        "patterns": _patterns(_get(contents, "pre_tokenizer", dict)),
+        "patterns": patterns,
+        "space_in_front": "if_missing" if adds_space else "never",
         "normalization": _normalization(normalizer) if normalizer else None,
     }
 
@@ -328,11 +249,16 @@ def _patterns(pre_tokenizer: dict[str, Any]) -> tuple[str, ...]:
     """The split patterns of a pre-tokenizer: any number of splits, and the byte alphabet as the last step."""
     steps = _steps(pre_tokenizer, "pretokenizers")
     kinds = [_get(step, "type", str, "pre_tokenizer.type") for step in steps]
-    if kinds[-1:] != ["ByteLevel"] or "ByteLevel" in kinds[:-1]:
+    if "ByteLevel" not in kinds:
+        raise InputError(
+            f"its pre-tokenizer is {' and '.join(kinds) or 'empty'}, which is not supported: of byte pair encodings, "
+            "those with a ByteLevel step and those of SentencePiece are read"
+        )
+    if kinds.index("ByteLevel") != len(kinds) - 1:
         raise InputError(f"the pre-tokenizer {kinds} does not end in ByteLevel")
     patterns = [_split_pattern(step) for step in steps[:-1]]
-    if steps[-1].get("add_prefix_space"):
-        raise InputError("a space before every text (add_prefix_space) is not supported")
+    if steps[-1].get("add_prefix_space") and (patterns or not steps[-1].get("use_regex", True)):
+        raise InputError("a space in front of every piece (add_prefix_space behind other steps) is not supported")
     if steps[-1].get("use_regex", True):
         patterns.append(GPT2)
     return tuple(patterns)
@@ -348,9 +274,9 @@ def _split_pattern(step: dict[str, Any]) -> str:
         # Both keep what matches as pieces. The second, of files made from tiktoken's, removes what does not match;
         # the patterns of such files leave nothing that does not.
         case {"type": "Split", "pattern": {"Regex": str(pattern)}, "behavior": "Isolated", "invert": False}:
-            return pattern
+            return from_oniguruma(pattern)
         case {"type": "Split", "pattern": {"Regex": str(pattern)}, "behavior": "Removed", "invert": True}:
-            return pattern
+            return from_oniguruma(pattern)
         case {"type": "Digits", "individual_digits": bool(individual)}:
             return ONE_DIGIT if individual else DIGITS
     raise InputError(f"the pre-tokenizer {_shown(step)} is not supported")
@@ -370,7 +296,7 @@ def _normalization(normalizer: dict[str, Any]) -> Normalization | None:
     return kinds[0]
 
 
-# -- reading: the steps around a SentencePiece-style model ---------------------------------------------------
+# -- the steps around a SentencePiece-style model ---------------------------------------------------
 
 
 def _read_sentencepiece_steps(contents: Any, byte_tokens: Mapping[bytes, int]) -> dict[str, Any]:
@@ -381,13 +307,13 @@ def _read_sentencepiece_steps(contents: Any, byte_tokens: Mapping[bytes, int]) -
     space: SpaceInFront
     match pre_tokenizer:
         case {"type": "Metaspace", "replacement": "▁", "split": False, "prepend_scheme": str(scheme)} if (
-            scheme in _PREPEND_SCHEMES and not normal_steps
+            scheme in PREPEND_SCHEMES and not normal_steps
         ):
-            space = _PREPEND_SCHEMES[scheme]
+            space = PREPEND_SCHEMES[scheme]
         # When spaces have been replaced, there are none to split at.
-        case None | {"type": "Split", "pattern": {"String": " "}} if normal_steps == [_REPLACE_SPACES]:
+        case None | {"type": "Split", "pattern": {"String": " "}} if normal_steps == [REPLACE_SPACES]:
             space = "never"
-        case None if normal_steps == [_PREPEND_SPACE, _REPLACE_SPACES]:
+        case None if normal_steps == [PREPEND_SPACE, REPLACE_SPACES]:
             space = "always"
         case _:
             raise InputError(
@@ -400,11 +326,11 @@ def _read_sentencepiece_steps(contents: Any, byte_tokens: Mapping[bytes, int]) -
 
 def _check_decoder(decoder: dict[str, Any], strips: bool) -> None:
     steps = [step for step in _steps(decoder, "decoders") if step != {"type": "Fuse"}]
-    if steps != [_DECODE_SPACES, {"type": "ByteFallback"}] + [_STRIP_SPACE] * strips:
+    if steps != [DECODE_SPACES, {"type": "ByteFallback"}] + [STRIP_SPACE] * strips:
         raise InputError(f"the decoder {_shown(decoder)} does not give back what the steps before encoding change")
 
 
-# -- reading: the tokens that begin and end a text -----------------------------------------------------------
+# -- the tokens that begin and end a text -----------------------------------------------------------
 
 
 def _read_post_processor(processor: Any) -> dict[str, Any]:
@@ -414,17 +340,25 @@ def _read_post_processor(processor: Any) -> dict[str, Any]:
     for step in _steps(processor, "processors"):
         if isinstance(step, dict) and step.get("type") == "TemplateProcessing":
             return _read_template(step)
-    return {}  # the other kinds touch offsets only, or belong to models of another kind
+        if not isinstance(step, dict) or step.get("type") != "ByteLevel":  # that one touches offsets only
+            raise InputError(
+                f"its post-processor {_shown(step)} is not supported: it puts tokens around a text, and only those of "
+                "a TemplateProcessing are read"
+            )
+    return {}
 
 
 def _read_template(template: dict[str, Any]) -> dict[str, int]:
+    """What it puts in front of a text begins one; what it puts behind ends one, unless the file names another."""
     special = _get(template, "special_tokens", dict, "post_processor.special_tokens")
-    front = list(itertools.takewhile(lambda item: "Sequence" not in item, _get(template, "single", list)))
-    used = {use: {"SpecialToken": {"id": use}} for use in ("end_of_text", "end_of_turn") if use in special}
-    if len(front) > 1:
-        raise InputError(f"its post-processor puts {len(front)} tokens in front of a text, and 1 is supported")
-    if front:
-        used["begin_of_text"] = front[0]
+    items = _get(template, "single", list)
+    front = list(itertools.takewhile(lambda item: "Sequence" not in item, items))
+    behind = items[len(front) + 1 :]
+    for tokens, place in ((front, "in front of"), (behind, "behind")):
+        if len(tokens) > 1:
+            raise InputError(f"its post-processor puts {len(tokens)} tokens {place} a text, and 1 is supported")
+    used = dict(zip(["begin_of_text"], front, strict=False)) | dict(zip(["end_of_text"], behind, strict=False))
+    used |= {use: {"SpecialToken": {"id": use}} for use in ("end_of_text", "end_of_turn") if use in special}
     return {use: _template_id(item, special) for use, item in used.items()}
 
 

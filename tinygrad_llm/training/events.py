@@ -1,6 +1,6 @@
 """What a training run tells while it runs. The trainer yields these; the terminal and the files make them visible.
 
-Comes before: nothing. Comes after: `trainer`, which yields them.
+Used by: `trainer`, which yields them.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Stepped:
     """One optimizer step is done.
 
     step: steps done so far. total_steps: of the whole run (an estimate while a run by minutes is young).
-    loss: nats per token of the text of this step, before the step. rate: the learning rate it used.
+    loss: nats per token of the text of this step, before the step. lr: the learning rate it used.
     gradient_norm: of the whole gradient, before clipping. tokens: targets learned from in this step.
     seconds: what the step took. elapsed: seconds since the start of the run, evaluations and saving included.
     """
@@ -30,7 +30,7 @@ class Stepped:
     step: int
     total_steps: int
     loss: float
-    rate: float
+    lr: float
     gradient_norm: float
     tokens: int
     seconds: float

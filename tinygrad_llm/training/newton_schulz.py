@@ -5,7 +5,7 @@ instead: the same directions, all with equal strength. A singular value decompos
 Newton and Schulz's iteration applies an odd polynomial to every singular value at once, again and again, until all are
 near 1, and a polynomial of a matrix is only products.
 
-Comes before: nothing. Comes after: `optimizers`.
+Used by: `muon`.
 """
 
 import math

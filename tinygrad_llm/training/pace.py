@@ -7,7 +7,7 @@ from the speed so far, and it does not change any more. It is part of every chec
 is bit-equal to an uninterrupted one. What it costs: when the machine becomes slower or faster later on, the run takes
 longer or shorter than the minutes that were asked for.
 
-Comes before: `settings`. Comes after: `trainer`.
+Builds on: `settings`. Used by: `trainer`.
 """
 
 from __future__ import annotations

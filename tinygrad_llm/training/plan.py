@@ -1,9 +1,9 @@
-"""Before it starts: what a training run will need, and whether this machine has it.
+"""What a training run will need, and whether this machine has it, before it starts.
 
 Everything here is counted from the config, without building the model, except two measurements: how much memory is
 free, and how fast this machine multiplies matrices and goes over memory (half a second).
 
-Comes before: `nn.config`, `settings`. Comes after: the command line, which shows the plan and stops if it cannot work.
+Builds on: `nn.describe`, `settings`. Used by: the command line, which shows the plan and stops if it cannot work.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import numpy as np
 
 from tinygrad_llm.backend import Array, import_cupy, to_numpy
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.kernels.cpu.causal_attention import QUERY_BLOCK, worth_keeping
-from tinygrad_llm.kernels.threads import workers
+from tinygrad_llm.kernels.cpu.attention import QUERY_BLOCK, worth_keeping
+from tinygrad_llm.kernels.threads import thread_pool
 from tinygrad_llm.nn.config import TransformerConfig
+from tinygrad_llm.nn.describe import forward_operations, hidden_matrices, kept_numbers, num_parameters
 from tinygrad_llm.training.newton_schulz import ITERATIONS
 from tinygrad_llm.training.settings import TrainingSettings
 
@@ -102,7 +103,7 @@ def make_plan(
     AdamW); None: the whole model learns.
     """
     adapters = 0 if rank is None else sum(rank * sum(shape) for shape in hidden_matrices(config))
-    parameters = parameter_count(config) + adapters
+    parameters = num_parameters(config) + adapters
     learned = adapters or parameters
     context = settings.context or config.context
     tokens = settings.batch * settings.accumulate * context
@@ -127,7 +128,7 @@ def make_plan(
         flops_per_step=tokens * work + after,
         weights=FLOAT * parameters,
         # In their flat array, and once more in the backward pass of each core, on the way there.
-        gradients=(1 + (workers.cores if device == "cpu" else 1)) * FLOAT * learned,
+        gradients=(1 + (thread_pool.cores if device == "cpu" else 1)) * FLOAT * learned,
         optimizer=optimizer,
         activations=FLOAT * settings.batch * context * activations_per_token(config, context),
         saving=2 * (FLOAT * parameters + optimizer),
@@ -140,54 +141,23 @@ def make_plan(
 # --- counting -------------------------------------------------------------------------------------------------------
 
 
-def hidden_matrices(config: TransformerConfig) -> list[tuple[int, int]]:
-    """The shapes of all matrices between the embedding and the head."""
-    C, F = config.width, config.mlp_width
-    queries, keys = config.heads * config.channels_per_head, config.num_kv_heads * config.channels_per_head
-    attention = [(queries, C), (keys, C), (keys, C), (C, queries)]
-    mlp = [(F, C), (C, F)] if config.mlp == "gelu" else [(F, C), (F, C), (C, F)]
-    return (attention + mlp) * config.layers
-
-
-def parameter_count(config: TransformerConfig) -> int:
-    """How many numbers `Transformer(config)` learns."""
-    norms = ((4 if config.post_norms else 2) * config.layers + 1) * config.width
-    if config.norm == "layer_norm" and config.bias:
-        norms *= 2
-    if config.qk_norm:
-        norms += 2 * config.layers * config.channels_per_head
-    matrices = hidden_matrices(config.with_(layers=1))  # query, key, value, and the others
-    qkv_bias = config.bias if config.qkv_bias is None else config.qkv_bias
-    with_bias = (matrices[:3] if qkv_bias else []) + (matrices[3:] if config.bias else [])
-    numbers = sum(rows * columns for rows, columns in matrices) + sum(outputs for outputs, _ in with_bias)
-    return config.layers * numbers + tables(config) + norms
-
-
-def tables(config: TransformerConfig) -> int:
-    """Numbers in the embedding, the learned positions and the head."""
-    positions = config.context if config.positions == "learned" else 0
-    heads = 0 if config.tied else config.vocab_size
-    return (config.vocab_size + positions + heads) * config.width
-
-
 def averages(config: TransformerConfig, settings: TrainingSettings) -> int:
     """Numbers that the optimizer remembers: two per parameter, one per number of a matrix that Muon has."""
     muon = sum(rows * columns for rows, columns in hidden_matrices(config)) if settings.optimizer == "muon" else 0
-    return 2 * parameter_count(config) - muon
+    return 2 * num_parameters(config) - muon
 
 
 def flops_per_token(config: TransformerConfig, context: int, adapters: int = 0) -> int:
-    """6 N + 12 · layers · H · D · T floating-point operations per token, forward and backward.
+    """Floating-point operations per token, forward and backward: three times those of the forward pass.
 
-    N: numbers in the matrices that a vector is multiplied with, hidden ones and the unembedding; each costs one
-    multiplication and one addition forward, and twice that backward (Kaplan et al. 2020, section 2.1). The second term
-    is attention's q kᵀ and its product with v (Chowdhery et al. 2022, "PaLM", appendix B). As there, it counts the full
-    square of positions, although the future half of it need not be computed. adapters: numbers of adapters, beside
-    which the N are frozen: these cost 4 each, because nobody asks for their own gradient.
+    That is 6 N + 12 · layers · H · D · T (Kaplan et al. 2020, section 2.1; Chowdhery et al. 2022, "PaLM", appendix B):
+    backward, every product has two of the same size. As there, attention counts the full square of positions, although
+    the future half of it need not be computed. adapters: numbers of adapters, beside which the N are frozen: these cost
+    4 each, because no gradient of their own is computed.
     """
-    matrices = sum(rows * columns for rows, columns in hidden_matrices(config)) + config.vocab_size * config.width
-    attention = config.layers * config.heads * config.channels_per_head * context
-    return (4 * matrices + 6 * adapters if adapters else 6 * matrices) + 12 * attention
+    products, everything = forward_operations(config, 0), forward_operations(config, context)
+    attention = everything - products
+    return (2 * products + 6 * adapters if adapters else 3 * products) + 3 * attention
 
 
 def optimizer_flops(config: TransformerConfig, settings: TrainingSettings) -> int:
@@ -199,30 +169,13 @@ def optimizer_flops(config: TransformerConfig, settings: TrainingSettings) -> in
 
 
 def activations_per_token(config: TransformerConfig, context: int) -> int:
-    """How many numbers the forward pass keeps for the backward pass, per token of texts of `context`.
-
-    Per layer: what goes into each norm and each matrix, queries, keys and values (twice where they are turned by rotary
-    positions, before and after), and the exponentials of attention where it keeps them. Behind the layers: the logits,
-    which become their own gradient.
-    """
-    C, F, H, layers = config.width, config.mlp_width, config.heads, config.layers
-    queries, keys = H * config.channels_per_head, config.num_kv_heads * config.channels_per_head
-    per_layer = 6 * C + 2 * queries + 2 * keys  # norms, outputs, sums; q, attention's result, k, v
-    per_layer += H * (2 + kept_keys(config, context))  # attention's totals, shifts and exponentials
-    per_layer += 2 * F if config.mlp == "gelu" else 3 * F
-    per_layer += queries + keys if config.positions == "rotary" else 0
-    per_layer += queries + keys if config.qk_norm else 0
-    per_layer += 2 * C if config.post_norms else 0
-    outside = (3 if config.positions == "learned" else 2) * C + config.vocab_size
-    if config.dropout:
-        per_layer += 3 * C  # twice a result and its draws, which are half as large
-        outside += 3 * C // 2
-    return layers * per_layer + outside
+    """How many numbers the forward pass keeps for the backward pass, per token of texts of `context`."""
+    return kept_numbers(config, kept_keys(config, context))
 
 
 def kept_keys(config: TransformerConfig, context: int) -> int:
     """For how many keys per query and head attention keeps the exponential: none after the query's own block."""
-    if not worth_keeping(context, config.channels_per_head, config.attention_softcap):
+    if not worth_keeping(context, config.head_dim, config.attention_softcap):
         return 0
     return (context + min(QUERY_BLOCK, context)) // 2  # with a window fewer, which nobody counts
 
@@ -234,7 +187,7 @@ def matmul_rate(config: TransformerConfig, tokens: int, device: str = "cpu") -> 
     """Floating-point operations per second of (tokens, C) @ (C, F) on this machine, right now, in float32."""
     xp = np if device == "cpu" else import_cupy()
     # Larger products are no faster, and a model that cannot fit shall be refused rather than measured.
-    tokens, width, hidden = (min(side, LARGEST_SIDE) for side in (tokens, config.width, config.mlp_width))
+    tokens, width, hidden = (min(side, LARGEST_SIDE) for side in (tokens, config.width, config.hidden))
     x, weight = xp.ones((tokens, width), xp.float32), xp.ones((hidden, width), xp.float32)
     y = x @ weight.T
     return 2.0 * tokens * width * hidden * repetitions(lambda: xp.matmul(x, weight.T, out=y), y)

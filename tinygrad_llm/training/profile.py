@@ -2,8 +2,8 @@
 
 The step is the trainer's own, only looked at.
 
-Comes before: `debugging.profile`, `trainer` (`train_step`). Comes after: `tinygrad-llm profile`.
-Left out on purpose: the crew of processes (`parallel`). One process does the whole batch here, its ops on all cores,
+Builds on: `debugging.profile`, `trainer` (`train_step`). Used by: `tinygrad-llm profile`.
+Left out on purpose: the processes of `data_parallel`. One process does the whole batch here, its ops on all cores,
 so a step may take longer than in training; what each op costs is seen better so.
 """
 
@@ -16,7 +16,8 @@ from tinygrad_llm.debugging.costs import NOTHING, Cost
 from tinygrad_llm.debugging.profile import Profile
 from tinygrad_llm.nn.transformer import Transformer
 from tinygrad_llm.text.batches import Batches
-from tinygrad_llm.training.optimizers import Muon, Optimizer
+from tinygrad_llm.training.muon import Muon
+from tinygrad_llm.training.optimizer import Optimizer
 from tinygrad_llm.training.plan import optimizer_flops
 from tinygrad_llm.training.settings import TrainingSettings
 from tinygrad_llm.training.trainer import train_step
@@ -25,34 +26,34 @@ BATCH, ENGINE, NORM, UPDATE = "(batch)", "(after the last op)", "(gradient norm)
 
 
 def profile_training(
-    model: Transformer, optimizer: Optimizer, batches: Batches, *, steps: int = 5, warmup: int = 2, rate: float = 1e-4
+    model: Transformer, optimizer: Optimizer, batches: Batches, *, steps: int = 5, warmup: int = 2, lr: float = 1e-4
 ) -> Profile:
     """The profile of one training step: of `steps` steps, after `warmup` others, the one that took the median time.
 
     The steps change the model.
     """
     for _ in range(warmup):
-        train_step(model, optimizer, [batches.next()], rate=rate, clip=1.0)
-    profiles = [profile_step(model, optimizer, batches, rate) for _ in range(steps)]
+        train_step(model, optimizer, [batches.next()], lr=lr, clip=1.0)
+    profiles = [profile_step(model, optimizer, batches, lr) for _ in range(steps)]
     return sorted(profiles, key=lambda profile: profile.total().seconds)[steps // 2]
 
 
-def profile_step(model: Transformer, optimizer: Optimizer, batches: Batches, rate: float) -> Profile:
+def profile_step(model: Transformer, optimizer: Optimizer, batches: Batches, lr: float) -> Profile:
     """The profile of the next training step."""
     norm, update = optimizer_costs(model, optimizer)
     profile = Profile()
     # On this one object the two methods are put in the place of the class's, and taken away again at the end.
     methods = vars(optimizer)
     methods["step"] = marked(profile, ENGINE, optimizer.step)
-    methods["update"] = marked(profile, NORM, optimizer.update, norm)
+    methods["apply"] = marked(profile, NORM, optimizer.apply, norm)
     try:
         with profile:
             batch = batches.next()
             profile.mark(BATCH)
-            train_step(model, optimizer, [batch], rate=rate, clip=1.0)
+            train_step(model, optimizer, [batch], lr=lr, clip=1.0)
             profile.mark(UPDATE, update)
     finally:
-        del methods["step"], methods["update"]
+        del methods["step"], methods["apply"]
     return profile
 
 
@@ -72,7 +73,7 @@ def optimizer_costs(model: Transformer, optimizer: Optimizer) -> tuple[Cost, Cos
     The update reads the gradient, and reads and writes the weights and every average.
     """
     gradients, values = optimizer.flat.gradients.nbytes, optimizer.flat.values.nbytes
-    averages = sum(average.nbytes for _, average in optimizer.averages.values())
+    averages = sum(array.nbytes for state in optimizer.state for array in state.values())
     kind = TrainingSettings(steps=1, optimizer="muon" if isinstance(optimizer, Muon) else "adamw")
     update = Cost(optimizer_flops(model.config, kind), gradients + 2 * values + 2 * averages)
     return Cost(0, gradients), update

@@ -29,6 +29,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from tinygrad_llm.drawing.views import shown_by
 from tinygrad_llm.errors import InputError, MachineError
 from tinygrad_llm.files import atomic_write_bytes, read_text, remove_leftovers
 from tinygrad_llm.nn.config import TransformerConfig
@@ -70,6 +71,14 @@ class RunFolder:
             self.settings = TrainingSettings.from_dict(training)
         except (InputError, TypeError, AttributeError, ArithmeticError) as error:
             raise InputError(f"{file}: the entry {key!r} cannot be used: {str(error).rstrip('.')}. {ADVICE}") from error
+
+    _repr_html_ = shown_by("tinygrad_llm.pictures.history")
+
+    def __repr__(self) -> str:
+        config = self.config
+        return (
+            f"RunFolder({str(self.path)!r}, {config.layers} layers, width {config.width}, {config.vocab_size:,} tokens)"
+        )
 
     @classmethod
     def create(
@@ -130,7 +139,7 @@ class RunFolder:
         try:
             weights = load(data)
             check_sizes(self.config, weights)
-            return Transformer(self.config, seed=None).load_state(weights), tokenizer
+            return Transformer.empty(self.config).load_state_dict(weights), tokenizer
         except (SafetensorError, ValueError, KeyError, TypeError, ArithmeticError, MemoryError) as error:
             raise InputError(f"{path} is damaged ({error}). Resume the run, which writes it again.") from error
 
@@ -191,14 +200,14 @@ class RunFolder:
 
 
 def check_sizes(config: TransformerConfig, weights: dict[str, np.ndarray]) -> None:
-    """Raise ValueError when a model of this config would be larger than the weights: before anything is allocated."""
+    """Raise ValueError when a model of this config would be larger than the weights, before anything is allocated."""
     numbers = sum(array.size for array in weights.values())
     if config.layers > len(weights):
         raise ValueError(f"config.json says {config.layers} layers, and there are {len(weights)} arrays")
     for name, count in (
         ("vocab_size · width", config.vocab_size * config.width),
-        ("width · hidden", config.width * config.mlp_width),
-        ("width · heads · channels per head", config.width * config.heads * config.channels_per_head),
+        ("width · hidden", config.width * config.hidden),
+        ("width · heads · head_dim", config.width * config.heads * config.head_dim),
         ("context · width", config.context * config.width if config.positions == "learned" else 0),
     ):
         if count > numbers:

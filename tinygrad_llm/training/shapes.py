@@ -1,6 +1,6 @@
 """Five sizes of model and batch that speed is measured at, from a toy to GPT-2.
 
-Comes before: `nn.config`. Comes after: `tinygrad-llm profile`, and the benchmarks beside the tests.
+Builds on: `nn.config`. Used by: `tinygrad-llm profile`, and the benchmarks beside the tests.
 """
 
 from __future__ import annotations

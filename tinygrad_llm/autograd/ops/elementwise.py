@@ -1,4 +1,6 @@
-"""Ops that work on each element by itself, with NumPy's broadcasting.
+"""More ops that work element by element: powers, logarithms, choices and comparisons.
+
+Builds on: `basic`, which has the four arithmetic ops, exp, sqrt, tanh and where.
 
 Each rule is the derivative from the calculus book times the incoming gradient g, summed over what was broadcast.
 A kink (abs at 0, maximum where both are equal) has no derivative; the rule takes the middle of the two sides.
@@ -6,8 +8,8 @@ A kink (abs at 0, maximum where both are equal) has no derivative; the rule take
 
 import math
 
+from tinygrad_llm.autograd.ops.basic import exp, is_number, unbroadcast, where
 from tinygrad_llm.autograd.ops.composite import composite
-from tinygrad_llm.autograd.ops.shape import is_number, unbroadcast
 from tinygrad_llm.autograd.primitive import primitive
 from tinygrad_llm.backend import array_module
 
@@ -17,88 +19,9 @@ def library(*xs):
     return array_module(next((x for x in xs if not is_number(x)), 0.0))
 
 
-# --- arithmetic -----------------------------------------------------------------------------------------------
-
-
-@primitive
-def add(x, y):
-    """x + y; d/dx = 1, d/dy = 1. Any two shapes that broadcast.
-
-    >>> x, y = Tensor([[1.0], [2.0]], requires_grad=True), Tensor([10.0, 20.0, 30.0], requires_grad=True)
-    >>> z = ops.add(x, y)
-    >>> z.sum().backward()
-    >>> print(z.numpy())
-    [[11. 21. 31.]
-     [12. 22. 32.]]
-    >>> print(x.grad.numpy().tolist(), y.grad.numpy())  # x was used three times, y twice
-    [[3.0], [3.0]] [2. 2. 2.]
-    """
-    return x + y
-
-
-@add.vjp
-def add_vjp(g, out, x, y):
-    return unbroadcast(g, x), unbroadcast(g, y)
-
-
-@primitive
-def subtract(x, y):
-    """x - y; d/dx = 1, d/dy = -1. Any two shapes that broadcast.
-
-    >>> x, y = Tensor([5.0, 7.0], requires_grad=True), Tensor(2.0, requires_grad=True)
-    >>> z = ops.subtract(x, y)
-    >>> z.sum().backward()
-    >>> print(z.numpy(), x.grad.numpy(), y.grad.numpy())
-    [3. 5.] [1. 1.] -2.0
-    """
-    return x - y
-
-
-@subtract.vjp
-def subtract_vjp(g, out, x, y):
-    return unbroadcast(g, x), None if is_number(y) else unbroadcast(-g, y)
-
-
-@primitive
-def multiply(x, y):
-    """x y; d/dx = y, d/dy = x. Any two shapes that broadcast.
-
-    >>> x, y = Tensor([2.0, 3.0], requires_grad=True), Tensor([10.0, 100.0], requires_grad=True)
-    >>> z = ops.multiply(x, y)
-    >>> z.sum().backward()
-    >>> print(z.numpy(), x.grad.numpy(), y.grad.numpy())
-    [ 20. 300.] [ 10. 100.] [2. 3.]
-    """
-    return x * y
-
-
-@multiply.vjp
-def multiply_vjp(g, out, x, y):
-    return None if is_number(x) else unbroadcast(g * y, x), None if is_number(y) else unbroadcast(g * x, y)
-
-
-@primitive
-def divide(x, y):
-    """x / y; d/dx = 1 / y, d/dy = -(x / y) / y. Any two shapes that broadcast.
-
-    >>> x, y = Tensor([6.0, 8.0], requires_grad=True), Tensor([2.0, 4.0], requires_grad=True)
-    >>> z = ops.divide(x, y)
-    >>> z.sum().backward()
-    >>> print(z.numpy(), x.grad.numpy(), y.grad.numpy())
-    [3. 2.] [0.5  0.25] [-1.5 -0.5]
-    """
-    return x / y
-
-
-@divide.vjp
-def divide_vjp(g, out, x, y):
-    slope = g / y
-    return unbroadcast(slope, x), None if is_number(y) else unbroadcast(-slope * out, y)
-
-
 @primitive
 def negative(x):
-    """-x; d/dx = -1. Any shape.
+    """-x; d/dx = -1.
 
     >>> x = Tensor([1.0, -2.0], requires_grad=True)
     >>> y = ops.negative(x)
@@ -116,7 +39,7 @@ def negative_vjp(g, out, x):
 
 @primitive
 def power(x, y):
-    """x^y; d/dx = y x^(y-1), d/dy = x^y log x (taken as 0 where x is not positive). Shapes broadcast.
+    """x^y; d/dx = y x^(y-1), d/dy = x^y log x, which is nan where x is negative. Shapes broadcast.
 
     >>> x, y = Tensor([2.0, 3.0], requires_grad=True), Tensor([3.0, 0.0], requires_grad=True)
     >>> z = ops.power(x, y)
@@ -134,17 +57,50 @@ def power(x, y):
 @power.vjp
 def power_vjp(g, out, x, y):
     if is_number(y):
-        return (None if y == 0 else g if y == 1 else g * (y * power(x, y - 1))), None
+        return (0.0 * g if y == 0 else g if y == 1 else g * (y * power(x, y - 1))), None
     if is_number(x):
-        return None, g * out * (math.log(x) if x > 0 else 0.0)
-    dy = unbroadcast(g * out * log(where(x > 0, x, 1.0)), y)
-    lowered = where(y == 0, 1.0, y - 1.0)  # at y = 0 the slope is 0 · x^-1: 0, also where x is 0
-    return unbroadcast(g * (y * power(x, lowered)), x), dy
+        if x == 0:
+            return None, where(y >= 0, 0.0, g * out * -math.inf)
+        return None, g * out * (math.log(x) if x > 0 else math.nan)
+    at_origin = (x == 0) * (y == 0)  # 0 · 0^-1 is taken as 0
+    dx = g * (y * power(x, where(at_origin, 1.0, y - 1.0)))
+    dy = g * (out * log(where((x == 0) * (y >= 0), 1.0, x)))  # the limit of x^y log x at x = 0 is 0
+    return unbroadcast(dx, x), unbroadcast(dy, y)
+
+
+@primitive
+def sign(x):
+    """-1, 0 or 1; d/dx = 0.
+
+    >>> print(ops.sign(Tensor([-3.0, 0.0, 2.0])).numpy())
+    [-1.  0.  1.]
+    """
+    return array_module(x).sign(x)
+
+
+@sign.vjp
+def sign_vjp(g, out, x):
+    return (0.0 * g,)
+
+
+@primitive
+def reciprocal(x):
+    """1 / x; d/dx = -1 / x².
+
+    >>> print(ops.reciprocal(Tensor([2.0, -4.0])).numpy())
+    [ 0.5  -0.25]
+    """
+    return array_module(x).reciprocal(x)
+
+
+@reciprocal.vjp
+def reciprocal_vjp(g, out, x):
+    return (-g * (out * out),)
 
 
 @primitive
 def square(x):
-    """x²; d/dx = 2x. Any shape.
+    """x²; d/dx = 2x.
 
     >>> x = Tensor([3.0, -4.0], requires_grad=True)
     >>> y = ops.square(x)
@@ -162,7 +118,7 @@ def square_vjp(g, out, x):
 
 @primitive
 def abs_(x):
-    """|x|; d/dx = sign(x), 0 at 0. Any shape.
+    """|x|; d/dx = sign(x), 0 at 0.
 
     >>> x = Tensor([-3.0, 0.0, 2.0], requires_grad=True)
     >>> y = ops.abs(x)
@@ -178,45 +134,12 @@ def abs_vjp(g, out, x):
     return (g * sign(x),)
 
 
-@primitive
-def sign(x):
-    """-1, 0 or 1; its derivative is 0 wherever it has one. Any shape.
-
-    >>> print(ops.sign(Tensor([-3.0, 0.0, 2.0])).numpy())
-    [-1.  0.  1.]
-    """
-    return array_module(x).sign(x)
-
-
-@sign.vjp
-def sign_vjp(g, out, x):
-    return (None,)
-
-
 # --- exponentials and their relatives -------------------------------------------------------------------------
 
 
 @primitive
-def exp(x):
-    """e^x; d/dx = e^x. Any shape.
-
-    >>> x = Tensor([0.0, 1.0], requires_grad=True)
-    >>> y = ops.exp(x)
-    >>> y.sum().backward()
-    >>> print(y.numpy(), x.grad.numpy())
-    [1.     2.7183] [1.     2.7183]
-    """
-    return array_module(x).exp(x)
-
-
-@exp.vjp
-def exp_vjp(g, out, x):
-    return (g * out,)
-
-
-@primitive
 def expm1(x):
-    """e^x - 1, exact also where x is tiny; d/dx = e^x. Any shape.
+    """e^x - 1, exact also where x is tiny; d/dx = e^x.
 
     >>> x = Tensor([0.0, 1e-20], requires_grad=True)
     >>> y = ops.expm1(x)
@@ -234,7 +157,7 @@ def expm1_vjp(g, out, x):
 
 @primitive
 def log(x):
-    """The natural logarithm; d/dx = 1 / x. Any shape.
+    """The natural logarithm; d/dx = 1 / x.
 
     >>> x = Tensor([1.0, 4.0], requires_grad=True)
     >>> y = ops.log(x)
@@ -251,8 +174,70 @@ def log_vjp(g, out, x):
 
 
 @primitive
+def log2(x):
+    """The logarithm to base 2; d/dx = 1 / (x log 2).
+
+    >>> print(ops.log2(Tensor([1.0, 8.0])).numpy())
+    [0. 3.]
+    """
+    return array_module(x).log2(x)
+
+
+@log2.vjp
+def log2_vjp(g, out, x):
+    return (g / (x * math.log(2.0)),)
+
+
+@primitive
+def log10(x):
+    """The logarithm to base 10; d/dx = 1 / (x log 10).
+
+    >>> print(ops.log10(Tensor([1.0, 1000.0])).numpy())
+    [0. 3.]
+    """
+    return array_module(x).log10(x)
+
+
+@log10.vjp
+def log10_vjp(g, out, x):
+    return (g / (x * math.log(10.0)),)
+
+
+@primitive
+def exp2(x):
+    """2^x; d/dx = 2^x log 2.
+
+    >>> print(ops.exp2(Tensor([0.0, 3.0])).numpy())
+    [1. 8.]
+    """
+    return array_module(x).exp2(x)
+
+
+@exp2.vjp
+def exp2_vjp(g, out, x):
+    return (g * (out * math.log(2.0)),)
+
+
+@primitive
+def logaddexp(x, y):
+    """log(e^x + e^y), without overflow; d/dx = e^(x - out), d/dy = e^(y - out). Shapes broadcast.
+
+    >>> print(ops.logaddexp(Tensor([0.0, 1000.0]), Tensor([0.0, 0.0])).numpy())  # log 2
+    [   0.6931 1000.    ]
+    """
+    return library(x, y).logaddexp(x, y)
+
+
+@logaddexp.vjp
+def logaddexp_vjp(g, out, x, y):
+    reached = where(out == -math.inf, 0.0, out)
+    dx = None if is_number(x) else unbroadcast(g * exp(x - reached), x)
+    return dx, None if is_number(y) else unbroadcast(g * exp(y - reached), y)
+
+
+@primitive
 def log1p(x):
-    """log(1 + x), exact also where x is tiny; d/dx = 1 / (1 + x). Any shape.
+    """log(1 + x), exact also where x is tiny; d/dx = 1 / (1 + x).
 
     >>> x = Tensor([1e-20, 3.0], requires_grad=True)
     >>> y = ops.log1p(x)
@@ -269,26 +254,8 @@ def log1p_vjp(g, out, x):
 
 
 @primitive
-def sqrt(x):
-    """√x; d/dx = 1 / (2 √x). Any shape.
-
-    >>> x = Tensor([1.0, 16.0], requires_grad=True)
-    >>> y = ops.sqrt(x)
-    >>> y.sum().backward()
-    >>> print(y.numpy(), x.grad.numpy())
-    [1. 4.] [0.5   0.125]
-    """
-    return array_module(x).sqrt(x)
-
-
-@sqrt.vjp
-def sqrt_vjp(g, out, x):
-    return (g / (2.0 * out),)
-
-
-@primitive
 def rsqrt(x):
-    """1 / √x; d/dx = -1/2 x^(-3/2). Any shape.
+    """1 / √x; d/dx = -1/2 x^(-3/2).
 
     >>> x = Tensor([1.0, 4.0], requires_grad=True)
     >>> y = ops.rsqrt(x)
@@ -302,60 +269,6 @@ def rsqrt(x):
 @rsqrt.vjp
 def rsqrt_vjp(g, out, x):
     return (g * (-0.5 * out * out * out),)
-
-
-@primitive
-def sin(x):
-    """sin x; d/dx = cos x. Any shape, in radians.
-
-    >>> x = Tensor([0.0, 1.0], requires_grad=True)
-    >>> y = ops.sin(x)
-    >>> y.sum().backward()
-    >>> print(y.numpy(), x.grad.numpy())
-    [0.     0.8415] [1.     0.5403]
-    """
-    return array_module(x).sin(x)
-
-
-@sin.vjp
-def sin_vjp(g, out, x):
-    return (g * cos(x),)
-
-
-@primitive
-def cos(x):
-    """cos x; d/dx = -sin x. Any shape, in radians.
-
-    >>> x = Tensor([0.0, 1.0], requires_grad=True)
-    >>> y = ops.cos(x)
-    >>> y.sum().backward()
-    >>> print(y.numpy(), x.grad.numpy())
-    [1.     0.5403] [-0.     -0.8415]
-    """
-    return array_module(x).cos(x)
-
-
-@cos.vjp
-def cos_vjp(g, out, x):
-    return (-g * sin(x),)
-
-
-@primitive
-def tanh(x):
-    """The hyperbolic tangent; d/dx = 1 - tanh(x)². Any shape.
-
-    >>> x = Tensor([0.0, 1.0], requires_grad=True)
-    >>> y = ops.tanh(x)
-    >>> y.sum().backward()
-    >>> print(y.numpy(), x.grad.numpy())
-    [0.     0.7616] [1.   0.42]
-    """
-    return array_module(x).tanh(x)
-
-
-@tanh.vjp
-def tanh_vjp(g, out, x):
-    return (g * (1.0 - out * out),)
 
 
 # --- choosing -------------------------------------------------------------------------------------------------
@@ -403,10 +316,11 @@ def winners_share(g, wins, x, other):
 
 
 @composite
-def clip(x, min=None, max=None):
+def clip(x, a_min=None, a_max=None, *, min=None, max=None):
     """min(max(x, low), high), NumPy's order when low > high; d/dx = 1 inside the bounds, 0 outside, 1/2 on them.
 
-    min, max: numbers, arrays or Tensors that broadcast with x, or None for no bound. The bounds have a gradient too.
+    a_min, a_max, or min, max: the bounds: numbers, arrays or Tensors that broadcast with x, or None for no bound. They
+    have a gradient too.
 
     >>> x = Tensor([-2.0, 0.5, 1.0, 3.0], requires_grad=True)
     >>> y = ops.clip(x, -1.0, 1.0)
@@ -414,30 +328,28 @@ def clip(x, min=None, max=None):
     >>> print(y.numpy(), x.grad.numpy())
     [-1.   0.5  1.   1. ] [0.  1.  0.5 0. ]
     """
-    raised = x if min is None else maximum(x, min)
-    return raised if max is None else minimum(raised, max)
+    if (a_min is not None and min is not None) or (a_max is not None and max is not None):
+        raise ValueError("a bound was given twice: pass either a_min and a_max, or min and max")
+    low, high = a_min if min is None else min, a_max if max is None else max
+    raised = x if low is None else maximum(x, low)
+    return raised if high is None else minimum(raised, high)
 
 
 @primitive
-def where(condition, x, y):
-    """x where the condition holds, y elsewhere; each gets the gradient of its own places. Shapes broadcast.
+def nan_to_num(x, *, copy=True, nan=0.0, posinf=None, neginf=None):
+    """x with numbers in place of nan, ∞ and -∞; d/dx = 1 where x is finite, else 0.
 
-    The condition is boolean and has no gradient.
+    posinf, neginf: None for the largest and the smallest number of the dtype. copy: always True; Tensors do not change.
 
-    >>> x, y = Tensor([1.0, 2.0], requires_grad=True), Tensor([10.0, 20.0], requires_grad=True)
-    >>> z = ops.where(np.array([True, False]), x, y)
-    >>> z.sum().backward()
-    >>> print(z.numpy(), x.grad.numpy(), y.grad.numpy())
-    [ 1. 20.] [1. 0.] [0. 1.]
+    >>> print(ops.nan_to_num(Tensor([1.0, np.nan, np.inf]), posinf=9.0).numpy())
+    [1. 0. 9.]
     """
-    return library(condition, x, y).where(condition, x, y)
+    return array_module(x).nan_to_num(x, nan=nan, posinf=posinf, neginf=neginf)
 
 
-@where.vjp
-def where_vjp(g, out, condition, x, y):
-    dx = None if is_number(x) else unbroadcast(where(condition, g, 0.0), x)
-    dy = None if is_number(y) else unbroadcast(where(condition, 0.0, g), y)
-    return None, dx, dy
+@nan_to_num.vjp
+def nan_to_num_vjp(g, out, x, *, copy=True, nan=0.0, posinf=None, neginf=None):
+    return (where(abs(x) < math.inf, g, 0.0),)  # false for nan too
 
 
 @composite
@@ -453,66 +365,3 @@ def masked_fill(x, mask, value):
     [1. 0. 1.]
     """
     return where(mask, value, x)
-
-
-# --- comparing: booleans, through which no gradient flows --------------------------------------------------------
-
-
-@primitive
-def equal(x, y):
-    """x == y, element by element.
-
-    >>> print(ops.equal(Tensor([1.0, 2.0]), 2.0).numpy())
-    [False  True]
-    """
-    return x == y
-
-
-@primitive
-def not_equal(x, y):
-    """x != y, element by element.
-
-    >>> print(ops.not_equal(Tensor([1.0, 2.0]), 2.0).numpy())
-    [ True False]
-    """
-    return x != y
-
-
-@primitive
-def less(x, y):
-    """x < y, element by element.
-
-    >>> print(ops.less(Tensor([1.0, 2.0]), 2.0).numpy())
-    [ True False]
-    """
-    return x < y
-
-
-@primitive
-def less_equal(x, y):
-    """x <= y, element by element.
-
-    >>> print(ops.less_equal(Tensor([1.0, 2.0, 3.0]), 2.0).numpy())
-    [ True  True False]
-    """
-    return x <= y
-
-
-@primitive
-def greater(x, y):
-    """x > y, element by element.
-
-    >>> print(ops.greater(Tensor([1.0, 2.0, 3.0]), 2.0).numpy())
-    [False False  True]
-    """
-    return x > y
-
-
-@primitive
-def greater_equal(x, y):
-    """x >= y, element by element.
-
-    >>> print(ops.greater_equal(Tensor([1.0, 2.0, 3.0]), 2.0).numpy())
-    [False  True  True]
-    """
-    return x >= y

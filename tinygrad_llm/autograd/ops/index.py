@@ -7,78 +7,22 @@ both backends.
 
 import math
 
-import numpy as np
-
+from tinygrad_llm.autograd.ops.basic import (
+    add_at,
+    along,
+    axis_from_front,
+    getitem,
+    grid,
+    is_number,
+    raw_index,
+    unbroadcast,
+    where,
+)
 from tinygrad_llm.autograd.ops.composite import composite
-from tinygrad_llm.autograd.ops.elementwise import where
-from tinygrad_llm.autograd.ops.shape import along, axis_from_front, is_number, unbroadcast
-from tinygrad_llm.autograd.primitive import fused, primitive
+from tinygrad_llm.autograd.primitive import primitive
 from tinygrad_llm.autograd.tensor import raw
 from tinygrad_llm.backend import DEFAULT_DTYPE, array_module
-from tinygrad_llm.kernels import cpu
-from tinygrad_llm.kernels.segments import add_rows
-
-# --- indices --------------------------------------------------------------------------------------------------
-
-
-def raw_index(index):
-    """The index with arrays in place of Tensors."""
-    return tuple(map(raw, index)) if isinstance(index, tuple) else raw(index)
-
-
-def as_parts(index):
-    """An index as the tuple of its parts, lists as arrays."""
-    parts = index if isinstance(index, tuple) else (index,)
-    return tuple(np.asarray(part) if isinstance(part, list) else part for part in parts)
-
-
-def is_mask(part):
-    """Whether a part of an index is boolean: it chooses places rather than naming them."""
-    return isinstance(part, bool) or (hasattr(part, "dtype") and part.dtype.kind == "b")
-
-
-def repeats_nothing(index):
-    """Whether an index can name no place twice: it has slices, integers, None, ... and masks, but no integer arrays."""
-    return all(
-        part is None or part is Ellipsis or isinstance(part, slice | int) or is_mask(part) for part in as_parts(index)
-    )
-
-
-def places(index, shape, xp):
-    """Which entries an index reads: their flat positions over the axes that it touches, and the lengths of the rest.
-
-    The axes behind the last one that the index speaks about are left alone, so whole rows can be handled together.
-    """
-    parts = as_parts(index)
-    if any(part is Ellipsis for part in parts):
-        touched = len(shape)
-    else:
-        touched = sum(part.ndim if is_mask(part) else part is not None for part in parts)
-    lengths = shape[:touched]
-    return xp.arange(math.prod(lengths)).reshape(lengths)[index], shape[touched:]
-
-
-# --- reading --------------------------------------------------------------------------------------------------
-
-
-@primitive
-def getitem(x, *, index):
-    """x[index] by NumPy's rules, basic or advanced; the gradient is added at the places that were read.
-
-    dL/dx_i = Σ dL/dy_k over all k that read place i.
-
-    >>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
-    >>> y = ops.getitem(x, index=[2, 0, 2])  # x[[2, 0, 2]]
-    >>> y.sum().backward()
-    >>> print(y.numpy(), x.grad.numpy())
-    [3. 1. 3.] [1. 0. 2.]
-    """
-    return x[raw_index(index)]
-
-
-@getitem.vjp
-def getitem_vjp(g, out, x, *, index):
-    return (add_at(g, index=index, shape=x.shape),)
+from tinygrad_llm.kernels.segments import names_each_once
 
 
 @composite
@@ -98,38 +42,6 @@ def take(x, indices, axis=None):
     return getitem(x, index=along(axis_from_front(axis, x.ndim), indices))
 
 
-@fused(cpu=cpu.embedding)
-def embedding(weight, ids):
-    """Row ids[...] of a table; the gradient of a row is the sum over all its uses. (V, C), (...) integers -> (..., C).
-
-    >>> weight = Tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], requires_grad=True)
-    >>> y = ops.embedding(weight, np.array([2, 2]))
-    >>> y.sum().backward()
-    >>> print(y.numpy().tolist(), weight.grad.numpy().tolist())
-    [[5.0, 6.0], [5.0, 6.0]] [[0.0, 0.0], [0.0, 0.0], [2.0, 2.0]]
-    """
-    return getitem(weight, index=ids)
-
-
-@composite
-def take_along_axis(x, indices, axis=-1):
-    """y[i, j] = x[i, indices[i, j]] (for the last axis of two): one lookup per row, by NumPy's `take_along_axis`.
-
-    indices: integers, x's shape but for the length of `axis`; other axes of length 1 broadcast. The gradient is
-    added up at the places that were read.
-
-    >>> x = Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
-    >>> y = ops.take_along_axis(x, np.array([[1], [0]]))
-    >>> y.sum().backward()
-    >>> print(y.numpy().tolist(), x.grad.numpy().tolist())
-    [[2.0], [3.0]] [[0.0, 1.0], [1.0, 0.0]]
-    """
-    indices, axis = raw(indices), axis_from_front(axis, x.ndim)
-    if indices.ndim != x.ndim:
-        raise ValueError(f"indices has {indices.ndim} dimensions, it must have as many as x: {x.ndim}")
-    return getitem(x, index=grid(indices, axis, x.shape))
-
-
 @composite
 def gather(x, indices, axis=-1):
     """y[i, j] = x[i, indices[i, j]] (for the last axis of two), only as far as `indices` reaches.
@@ -144,15 +56,6 @@ def gather(x, indices, axis=-1):
     [[2. 2. 1.]] [[1.0, 2.0], [0.0, 0.0], [0.0, 0.0]]
     """
     return getitem(x, index=grid_of_indices(x, indices, axis))
-
-
-def grid(indices, axis, lengths):
-    """The advanced index whose part at `axis` is `indices`, and that walks straight along every other axis."""
-    xp, ndim = array_module(indices), indices.ndim
-    return tuple(
-        indices if a == axis else xp.arange(n).reshape((1,) * a + (n,) + (1,) * (ndim - a - 1))
-        for a, n in enumerate(lengths)
-    )
 
 
 def grid_of_indices(x, indices, axis):
@@ -173,36 +76,8 @@ def grid_of_indices(x, indices, axis):
 
 
 @primitive
-def add_at(values, *, index, shape):
-    """Zeros of `shape`, with values added at `index`, repeated places counted each time: the transpose of indexing.
-
-    dL/dvalues_k = dL/dy at the place of k. values: the shape that the index reads, or one that broadcasts to it.
-
-    >>> values = Tensor([1.0, 10.0, 100.0], requires_grad=True)
-    >>> y = ops.add_at(values, index=[2, 0, 2], shape=(3,))
-    >>> y[2].backward()
-    >>> print(y.numpy(), values.grad.numpy())
-    [ 10.   0. 101.] [1. 0. 1.]
-    """
-    xp, index = array_module(values), raw_index(index)
-    if repeats_nothing(index):
-        out = xp.zeros(shape, values.dtype)
-        out[index] = xp.broadcast_to(values, out[index].shape)
-        return out
-    positions, rest = places(index, tuple(shape), xp)
-    count, width = math.prod(shape[: len(shape) - len(rest)]), math.prod(rest)
-    rows = xp.broadcast_to(values, positions.shape + rest).reshape(positions.size, width)
-    return add_rows(rows, positions.reshape(-1), count).reshape(shape)
-
-
-@add_at.vjp
-def add_at_vjp(g, out, values, *, index, shape):
-    return (unbroadcast(getitem(g, index=index), values),)
-
-
-@primitive
 def set_at(x, values, *, index):
-    """A copy of x with `values` written at `index`; d/dx = 0 at the places written, d/dvalues = 1.
+    """A copy of x with `values` written at `index`; d/dx = 0 at the positions written, d/dvalues = 1.
 
     values: the shape that the index reads, or one that broadcasts to it. A place that is named twice keeps the
     last value, and only that one has a gradient.
@@ -217,10 +92,10 @@ def set_at(x, values, *, index):
     flat = x.flatten()  # a copy
     out = flat.reshape(x.shape)
     values = xp.broadcast_to(xp.asarray(values, dtype=x.dtype), out[index].shape)
-    if repeats_nothing(index):
+    if names_each_once(index):
         out[index] = values
         return out
-    positions = all_places(index, x.shape, xp)
+    positions = flat_positions(index, x.shape, xp)
     is_last = is_last_writer(positions, xp)
     flat[positions[is_last]] = values[is_last]
     return flat.reshape(x.shape)
@@ -231,21 +106,17 @@ def set_at_vjp(g, out, x, values, *, index):
     dx = set_at(g, 0.0, index=index)
     if is_number(values):
         return dx, None
-    return dx, unbroadcast(where(counts(x, index=index), getitem(g, index=index), 0.0), values)
+    return dx, unbroadcast(where(stays(x, index=index), getitem(g, index=index), 0.0), values)
 
 
 @primitive
-def counts(x, *, index):
-    """Which of the values written at x[index] stay: all but those that a later one overwrites. Booleans.
-
-    >>> print(ops.counts(Tensor([1.0, 2.0]), index=[0, 1, 0]).numpy())
-    [False  True  True]
-    """
+def stays(x, *, index):
+    """Which of the values written at x[index] stay: all but those that a later one overwrites. Booleans."""
     xp, index = array_module(x), raw_index(index)
-    return is_last_writer(all_places(index, x.shape, xp), xp)
+    return is_last_writer(flat_positions(index, x.shape, xp), xp)
 
 
-def all_places(index, shape, xp):
+def flat_positions(index, shape, xp):
     """The flat position of every entry that an index reads."""
     return xp.arange(math.prod(shape)).reshape(shape)[index]
 

@@ -1,4 +1,6 @@
-"""Products of matrices and of many axes: where nearly all the arithmetic of a language model is.
+"""More products: of vectors, of many axes, by Einstein's notation; and diagonals.
+
+Builds on: `basic`, which has matmul.
 
 The derivative of a product with respect to one factor is a product of the gradient with the others: of matrices a
 matrix product, of an einsum another einsum.
@@ -6,40 +8,12 @@ matrix product, of an einsum another einsum.
 
 import string
 
+from tinygrad_llm.autograd.ops.basic import add_at, axis_from_front, broadcast_to, getitem, matmul, unbroadcast
 from tinygrad_llm.autograd.ops.composite import composite
-from tinygrad_llm.autograd.ops.shape import axis_from_front, broadcast_to, expand_dims, unbroadcast
+from tinygrad_llm.autograd.ops.shape import moveaxis
 from tinygrad_llm.autograd.primitive import primitive
+from tinygrad_llm.autograd.tensor import raw
 from tinygrad_llm.backend import array_module
-
-
-@primitive
-def matmul(x, y):
-    """z_ij = Σ_k x_ik y_kj over the last two axes, the leading ones broadcast; vectors as in NumPy's `@`.
-
-    dL/dx = g yᵀ, dL/dy = xᵀ g. (..., n, k) @ (..., k, m) -> (..., n, m).
-
-    >>> x, y = Tensor([[1.0, 2.0]], requires_grad=True), Tensor([[3.0], [4.0]], requires_grad=True)
-    >>> z = ops.matmul(x, y)
-    >>> z.sum().backward()
-    >>> print(z.numpy(), x.grad.numpy(), y.grad.numpy().tolist())
-    [[11.]] [[3. 4.]] [[1.0], [2.0]]
-    """
-    return x @ y
-
-
-@matmul.vjp
-def matmul_vjp(g, out, x, y):
-    if x.ndim == 1 and y.ndim == 1:  # a dot product: a single number came out
-        return g * y, g * x
-    if x.ndim == 1:  # a row vector in front of matrices
-        g_row, x_row = expand_dims(g, axis=-2), expand_dims(x, axis=0)
-        dx, dy = matmul_vjp(g_row, None, x_row, y)
-        return dx.reshape(x.shape), dy
-    if y.ndim == 1:  # a column vector behind matrices
-        g_column, y_column = expand_dims(g, axis=-1), expand_dims(y, axis=-1)
-        dx, dy = matmul_vjp(g_column, None, x, y_column)
-        return dx, dy.reshape(y.shape)
-    return unbroadcast(g @ y.swapaxes(-1, -2), x), unbroadcast(x.swapaxes(-1, -2) @ g, y)
 
 
 @composite
@@ -84,7 +58,93 @@ def tensordot(x, y, axes=2):
     for a, b in zip(of_x, of_y, strict=True):
         y_letters[b] = x_letters[a]
     kept = [letter for letter in x_letters + y_letters if (letter in x_letters) != (letter in y_letters)]
-    return contract(x, y, terms=("".join(x_letters), "".join(y_letters)), result="".join(kept))
+    return einsum_(x, y, terms=("".join(x_letters), "".join(y_letters)), result="".join(kept))
+
+
+@composite
+def inner(x, y):
+    """Σ_k x_…k y_…k over the last axes of both: (..., k), (…, k) -> (..., …); a product if one is a single number.
+
+    >>> print(ops.inner(Tensor([1.0, 2.0]), Tensor([[3.0, 4.0], [5.0, 6.0]])).numpy())
+    [11. 17.]
+    """
+    return x * y if x.ndim == 0 or y.ndim == 0 else tensordot(x, y, axes=(-1, -1))
+
+
+@composite
+def dot(x, y):
+    """Σ_k over the last axis of x and the last but one of y, or its only one; a product if one is a single number.
+
+    The same as `matmul` for vectors and matrices. Further axes are not matched: (..., k), (…, k, m) -> (..., …, m).
+
+    >>> print(ops.dot(Tensor([1.0, 2.0]), Tensor([3.0, 4.0])).numpy())
+    11.0
+    """
+    if x.ndim == 0 or y.ndim == 0:
+        return x * y
+    return matmul(x, y) if y.ndim <= 2 else tensordot(x, y, axes=(-1, -2))
+
+
+@composite
+def kron(x, y):
+    """The Kronecker product: every x times the whole of y, (n_0, …), (m_0, …) -> (n_0 m_0, …).
+
+    >>> print(ops.kron(Tensor([1.0, 10.0]), Tensor([1.0, 2.0])).numpy())
+    [ 1.  2. 10. 20.]
+    """
+    ndim = max(x.ndim, y.ndim)
+    of_x, of_y = ((1,) * (ndim - z.ndim) + z.shape for z in (x, y))
+    apart = x.reshape(tuple(k for n in of_x for k in (n, 1))) * y.reshape(tuple(k for m in of_y for k in (1, m)))
+    return apart.reshape(tuple(n * m for n, m in zip(of_x, of_y, strict=True)))
+
+
+# --- diagonals --------------------------------------------------------------------------------------------------
+
+
+@composite
+def diagonal(x, offset=0, axis1=0, axis2=1):
+    """x_(i, i + offset) over two axes, which become one, the last: (n, m, ...) -> (..., k).
+
+    >>> print(ops.diagonal(Tensor([[1.0, 2.0], [3.0, 4.0]])).numpy())
+    [1. 4.]
+    """
+    if x.ndim < 2:
+        raise ValueError("a diagonal needs at least two axes")
+    rows, columns = diagonal_index(x.shape[axis1], x.shape[axis2], offset, array_module(raw(x)))
+    return getitem(moveaxis(x, (axis1, axis2), (-2, -1)), index=(..., rows, columns))
+
+
+def diagonal_index(n, m, offset, xp):
+    """The rows and the columns of the diagonal of an n by m matrix that starts `offset` columns to the right."""
+    first_row, first_column = max(0, -offset), max(0, offset)
+    steps = xp.arange(max(0, min(n - first_row, m - first_column)))
+    return first_row + steps, first_column + steps
+
+
+@composite
+def diag(x, k=0):
+    """The k-th diagonal of a matrix; or, for x of shape (n,), the (n + |k|, n + |k|) matrix with x as k-th diagonal.
+
+    >>> print(ops.diag(Tensor([1.0, 2.0])).numpy().tolist())
+    [[1.0, 0.0], [0.0, 2.0]]
+    """
+    if x.ndim == 2:
+        return diagonal(x, k)
+    if x.ndim != 1:
+        raise ValueError("x must have one axis or two")
+    size = x.shape[0] + abs(k)
+    index = diagonal_index(size, size, k, array_module(raw(x)))
+    return add_at(x, index=index, shape=(size, size))
+
+
+@composite
+def trace(x, offset=0, axis1=0, axis2=1):
+    """Σ_i x_(i, i + offset) over two axes: (n, m, ...) -> (...).
+
+    >>> print(ops.trace(Tensor([[1.0, 2.0], [3.0, 4.0]])).numpy())
+    5.0
+    """
+    return diagonal(x, offset, axis1, axis2).sum(axis=-1)
 
 
 # --- einsum -----------------------------------------------------------------------------------------------------
@@ -105,10 +165,10 @@ def einsum(subscripts, *xs):
     [[11.]] [[3. 4.]] [[1.0], [2.0]]
     """
     terms, result = spell_out(subscripts, [x.ndim for x in xs])
-    xs, terms = zip(*(diagonal(x, term) for x, term in zip(xs, terms, strict=True)), strict=True)
+    xs, terms = zip(*(letters_once(x, term) for x, term in zip(xs, terms, strict=True)), strict=True)
     every = "".join(terms) + result
     xs, terms = zip(*(sum_lonely(x, term, every) for x, term in zip(xs, terms, strict=True)), strict=True)
-    return contract(*xs, terms=terms, result=result)
+    return einsum_(*xs, terms=terms, result=result)
 
 
 def spell_out(subscripts, ndims):
@@ -138,7 +198,7 @@ def spell_out(subscripts, ndims):
     return terms, result
 
 
-def diagonal(x, term):
+def letters_once(x, term):
     """x and its term with every letter once: for "ii", the entries x_ii. Cutting them out is reshaping and a stride."""
     for letter in term:
         while term.count(letter) > 1:
@@ -164,20 +224,16 @@ def sum_lonely(x, term, every):
 
 
 @primitive
-def contract(*xs, terms, result):
-    """The primitive under `einsum` and `tensordot`: every letter once per term, and in the result or another term.
-
-    >>> print(ops.contract(Tensor([1.0, 2.0]), Tensor([3.0, 4.0]), terms=("i", "i"), result="").numpy())
-    11.0
-    """
+def einsum_(*xs, terms, result):
+    """The primitive of `einsum` and `tensordot`: every letter once per term, and in the result or another term."""
     return array_module(xs[0]).einsum(",".join(terms) + "->" + result, *xs, optimize=True)
 
 
-@contract.vjp
-def contract_vjp(g, out, *xs, terms, result):
+@einsum_.vjp
+def einsum_vjp(g, out, *xs, terms, result):
     gradients = []
     for i, x in enumerate(xs):
         others, their_terms = xs[:i] + xs[i + 1 :], terms[:i] + terms[i + 1 :]
-        gx = unbroadcast(contract(g, *others, terms=(result, *their_terms), result=terms[i]), x)
+        gx = unbroadcast(einsum_(g, *others, terms=(result, *their_terms), result=terms[i]), x)
         gradients.append(gx if gx.shape == x.shape else broadcast_to(gx, shape=x.shape))
     return tuple(gradients)

@@ -5,16 +5,23 @@ Each is linear in x, so its rule is its transpose: what a place received, it giv
 
 import numpy as np
 
+from tinygrad_llm.autograd.ops.basic import (
+    along,
+    axis_from_front,
+    broadcast_to,
+    concatenate,
+    getitem,
+    is_number,
+    reshape,
+)
 from tinygrad_llm.autograd.ops.composite import composite
-from tinygrad_llm.autograd.ops.index import getitem
-from tinygrad_llm.autograd.ops.shape import along, axis_from_front, broadcast_to, reshape
 from tinygrad_llm.autograd.primitive import primitive
 from tinygrad_llm.autograd.tensor import raw
 from tinygrad_llm.backend import array_module
 
 
 @primitive
-def pad(x, *, pad_width, constant_values=0.0):
+def pad(x, *, pad_width, mode="constant", constant_values=0.0):
     """x with a border of one value. The gradient loses the border again.
 
     pad_width: n on every side, (before, after) on every axis, or one such pair per axis, as for `numpy.pad`.
@@ -26,12 +33,14 @@ def pad(x, *, pad_width, constant_values=0.0):
     >>> print(y.numpy(), x.grad.numpy())
     [0. 1. 2. 0. 0.] [1. 1.]
     """
+    if mode != "constant":
+        raise ValueError(f"mode must be 'constant', it was {mode!r}; take or concatenate give the others")
     widths = border(pad_width, x.ndim) if x.ndim else pad_width
     return array_module(x).pad(x, widths, constant_values=constant_values)
 
 
 @pad.vjp
-def pad_vjp(g, out, x, *, pad_width, constant_values=0.0):
+def pad_vjp(g, out, x, *, pad_width, mode="constant", constant_values=0.0):
     befores = [before for before, _ in border(pad_width, x.ndim)]
     return (g[tuple(slice(before, before + n) for before, n in zip(befores, x.shape, strict=True))],)
 
@@ -121,6 +130,39 @@ def triu(x, *, k=0):
 @triu.vjp
 def triu_vjp(g, out, x, *, k=0):
     return (triu(g, k=k),)
+
+
+@composite
+def diff(x, n=1, axis=-1, prepend=None, append=None):
+    """Differences of neighbours along an axis, y_i = x_(i+1) - x_i, taken n times; one value fewer each time.
+
+    prepend, append: values put in front of x and behind it first, as arrays; numbers count once.
+
+    >>> print(ops.diff(Tensor([1.0, 4.0, 9.0])).numpy(), ops.diff(Tensor([1.0, 4.0, 9.0]), 2).numpy())
+    [3. 5.] [2.]
+    """
+    if n < 0:
+        raise ValueError(f"n must be at least 0, it was {n}")
+    if n == 0:
+        return x
+    if x.ndim == 0:
+        raise ValueError("x must have at least one axis")
+    axis = axis_from_front(axis, x.ndim)
+    ends = [
+        end
+        if getattr(end, "ndim", 0)
+        else broadcast_to(
+            array_module(raw(x)).asarray(end, dtype=x.dtype) if is_number(end) else end,
+            shape=(*x.shape[:axis], 1, *x.shape[axis + 1 :]),
+        )
+        for end in (prepend, append)
+        if end is not None
+    ]
+    parts = [*ends[: prepend is not None], x, *ends[prepend is not None :]]
+    y = concatenate(parts, axis=axis) if ends else x
+    for _ in range(n):
+        y = y[along(axis, slice(1, None))] - y[along(axis, slice(None, -1))]
+    return y
 
 
 @composite

@@ -1,62 +1,26 @@
-"""Ops that bring many values together: sums, means, extremes, lengths; and running sums.
+"""More reductions: variance, norm, products, the minimum; and running sums.
 
-The gradient of a sum is handed to every term; that of an extreme goes to the place it came from. `axis` is None
-(all axes), one axis or a tuple; `keepdims` keeps the reduced axes with length 1.
+Builds on: `basic`, which has sum, mean, max and logsumexp. `axis` is None (all axes), one axis or a tuple; `keepdims`
+keeps the reduced axes with length 1.
 """
 
 import math
 
+from tinygrad_llm.autograd.ops.basic import (
+    along,
+    axis_from_front,
+    concatenate_,
+    expand_dims,
+    mean,
+    shared_by_extremes,
+    transpose,
+    where,
+    with_axis,
+)
 from tinygrad_llm.autograd.ops.composite import composite
-from tinygrad_llm.autograd.ops.elementwise import exp, where
 from tinygrad_llm.autograd.ops.rearrange import flip
-from tinygrad_llm.autograd.ops.shape import axis_from_front, broadcast_to, concat, expand_dims, length, transpose
 from tinygrad_llm.autograd.primitive import primitive
 from tinygrad_llm.backend import array_module
-
-
-def with_axis(y, x, axis):
-    """`y`, a reduction of x over `axis`, with the reduced axes put back as length 1, so that it broadcasts with x."""
-    return y if axis is None or y.ndim == x.ndim else expand_dims(y, axis=axis)
-
-
-# --- sums and averages ----------------------------------------------------------------------------------------
-
-
-@primitive
-def sum_(x, *, axis=None, keepdims=False):
-    """y = Σ x over `axis`; every term gets the whole gradient: dy/dx_i = 1. (..., n, ...) -> (..., ...).
-
-    >>> x = Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
-    >>> y = ops.sum(x, axis=0)
-    >>> y[1].backward()
-    >>> print(y.numpy(), x.grad.numpy().tolist())
-    [4. 6.] [[0.0, 1.0], [0.0, 1.0]]
-    """
-    return x.sum(axis=axis, keepdims=keepdims)
-
-
-@sum_.vjp
-def sum_vjp(g, out, x, *, axis=None, keepdims=False):
-    return (broadcast_to(with_axis(g, x, axis), shape=x.shape),)
-
-
-@primitive
-def mean(x, *, axis=None, keepdims=False):
-    """y = (1/n) Σ x over `axis`, n the number of terms; dy/dx_i = 1/n. (..., n, ...) -> (..., ...).
-
-    >>> x = Tensor([[1.0, 2.0], [3.0, 6.0]], requires_grad=True)
-    >>> y = ops.mean(x, axis=(0, 1))
-    >>> y.backward()
-    >>> print(y.numpy(), x.grad.numpy().tolist())
-    3.0 [[0.25, 0.25], [0.25, 0.25]]
-    """
-    return x.mean(axis=axis, keepdims=keepdims)
-
-
-@mean.vjp
-def mean_vjp(g, out, x, *, axis=None, keepdims=False):
-    share = with_axis(g, x, axis) * (1.0 / max(1, length(x.shape, axis)))
-    return (broadcast_to(share, shape=x.shape),)
 
 
 @primitive
@@ -102,7 +66,8 @@ def std_vjp(g, out, x, *, axis=None, ddof=0, keepdims=False):
 
 def freedom(x, axis, ddof):
     """n - ddof: what the sum of squares is divided by. Where it is not positive there is no variance: NaN."""
-    degrees = length(x.shape, axis) - ddof
+    axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+    degrees = math.prod(x.shape[a] for a in axes) - ddof
     return degrees if degrees > 0 else math.nan
 
 
@@ -149,7 +114,31 @@ def cumsum_vjp(g, out, x, *, axis=None):
 
 
 @composite
-def prod(x, *, axis=None, keepdims=False):
+def cumprod(x, axis=None):
+    """y_i = x_0 · … · x_i along an axis; dy_j/dx_i = Π of the other factors of y_j, also where some are 0. Shape as x.
+
+    Doubles the length of the products in each round (Hillis & Steele 1986), so it never divides by x. axis None runs
+    through the flattened values: (...) -> (n,).
+
+    >>> x = Tensor([2.0, 0.0, 5.0], requires_grad=True)
+    >>> y = ops.cumprod(x)
+    >>> y.sum().backward()
+    >>> print(y.numpy(), x.grad.numpy())
+    [2. 0. 0.] [ 1. 12.  0.]
+    """
+    if axis is None:
+        x, axis = x.reshape(-1), 0
+    axis = axis_from_front(axis, x.ndim)
+    y, span = x, 1
+    while span < x.shape[axis]:
+        front, back = y[along(axis, slice(None, span))], y[along(axis, slice(span, None))]
+        y = concatenate_(front, back * y[along(axis, slice(None, -span))], axis=axis)
+        span *= 2
+    return y
+
+
+@composite
+def prod(x, axis=None, keepdims=False):
     """y = Π x over `axis`; dy/dx_i = Π_(j ≠ i) x_j, also where some x are 0. (..., n, ...) -> (..., ...).
 
     The halves are multiplied, and their halves again: a tree of products, whose gradient never divides by x.
@@ -170,31 +159,13 @@ def prod(x, *, axis=None, keepdims=False):
     while n > 1:
         half = n // 2
         pairs = y[:half] * y[half : 2 * half]
-        y = concat([pairs, y[2 * half :]]) if n % 2 else pairs
+        y = concatenate_(pairs, y[2 * half :], axis=0) if n % 2 else pairs
         n = n - half
     y = y.sum(axis=0) if n else y.sum(axis=0) + 1  # one row is left, or there was none: the empty product is 1
     return expand_dims(y, axis=tuple(axes)) if keepdims else y
 
 
 # --- extremes -------------------------------------------------------------------------------------------------
-
-
-@primitive
-def max_(x, *, axis=None, keepdims=False):
-    """y = the largest x over `axis`; dy/dx_i = 1 there, in equal parts where several share it.
-
-    >>> x = Tensor([1.0, 5.0, 5.0], requires_grad=True)
-    >>> y = ops.max(x)
-    >>> y.backward()
-    >>> print(y.numpy(), x.grad.numpy())
-    5.0 [0.  0.5 0.5]
-    """
-    return x.max(axis=axis, keepdims=keepdims)
-
-
-@max_.vjp
-def max_vjp(g, out, x, *, axis=None, keepdims=False):
-    return (shared_by_extremes(g, out, x, axis),)
 
 
 @primitive
@@ -213,41 +184,3 @@ def min_(x, *, axis=None, keepdims=False):
 @min_.vjp
 def min_vjp(g, out, x, *, axis=None, keepdims=False):
     return (shared_by_extremes(g, out, x, axis),)
-
-
-def shared_by_extremes(g, out, x, axis):
-    """The gradient g of an extreme `out`, in equal parts at the places where x reaches it."""
-    is_extreme = (x == with_axis(out, x, axis)).astype(x.dtype)
-    share = is_extreme / is_extreme.sum(axis=axis, keepdims=True)
-    return with_axis(g, x, axis) * share
-
-
-@primitive
-def logsumexp(x, *, axis=None, keepdims=False):
-    """y = log Σ e^x over `axis`; dy/dx_i = e^(x_i - y) = softmax(x)_i.
-
-    Shifted by the largest x so that nothing overflows; -inf where every x is -inf. (..., n, ...) -> (..., ...).
-
-    >>> x = Tensor([1000.0, 1000.0], requires_grad=True)
-    >>> y = ops.logsumexp(x)
-    >>> y.backward()
-    >>> print(y.numpy(), x.grad.numpy())  # 1000 + log 2
-    1000.6932 [0.5 0.5]
-    """
-    xp = array_module(x)
-    largest = x.max(axis=axis, keepdims=True)
-    shift = xp.where(xp.isfinite(largest), largest, 0)
-    total = xp.exp(x - shift).sum(axis=axis, keepdims=keepdims)
-    return xp.log(total) + (shift if keepdims else shift.sum(axis=axis))  # the sum only drops axes of length 1
-
-
-@logsumexp.vjp
-def logsumexp_vjp(g, out, x, *, axis=None, keepdims=False):
-    reached = with_axis(where(out == -math.inf, 0.0, out), x, axis)
-    return (with_axis(g, x, axis) * exp(x - reached),)
-
-
-def constant_max(x, axis):
-    """max(x) with the reduced axes kept, as a constant: shifting by it changes neither value nor gradient."""
-    values = x.detach() if hasattr(x, "detach") else x
-    return values.max(axis=axis, keepdims=True)

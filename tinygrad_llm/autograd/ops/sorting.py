@@ -1,8 +1,11 @@
-"""Ops that order values. The order itself has no derivative; each value carries its gradient back to where it stood."""
+"""Ops that order values, or find them. Positions have no derivative; each value's gradient goes to where it stood.
 
+Builds on: `basic`, whose take_along_axis does the moving.
+"""
+
+from tinygrad_llm.autograd.ops.basic import along, axis_from_front, take_along_axis
 from tinygrad_llm.autograd.ops.composite import composite
-from tinygrad_llm.autograd.ops.index import take_along_axis
-from tinygrad_llm.autograd.ops.shape import along, axis_from_front
+from tinygrad_llm.autograd.primitive import primitive
 from tinygrad_llm.autograd.tensor import raw
 from tinygrad_llm.backend import array_module
 
@@ -47,3 +50,35 @@ def topk(x, k, axis=-1):
     order = n - 1 - array_module(values).argsort(values, axis=axis, kind="stable")[backwards]
     places = order[along(axis, slice(0, k))]
     return take_along_axis(x, places, axis=axis), places
+
+
+@primitive
+def argsort(x, *, axis=-1):
+    """The positions that sort x along an axis, ascending, equal values in their order. Integers, shape as x.
+
+    axis None sorts the flattened values.
+
+    >>> print(ops.argsort(Tensor([3.0, 1.0, 2.0])).numpy())
+    [1 2 0]
+    """
+    return array_module(x).argsort(x, axis=axis, kind="stable")
+
+
+@primitive
+def argmax(x, *, axis=None, keepdims=False):
+    """The position of the largest value along an axis, or of the flattened values; of equal ones the first. Integers.
+
+    >>> print(ops.argmax(Tensor([[3.0, 1.0], [2.0, 4.0]]), 1).numpy())
+    [0 1]
+    """
+    return array_module(x).argmax(x, axis=axis, keepdims=keepdims)
+
+
+@primitive
+def argmin(x, *, axis=None, keepdims=False):
+    """The position of the smallest value along an axis, or of the flattened values; of equal ones the first. Integers.
+
+    >>> print(ops.argmin(Tensor([[3.0, 1.0], [2.0, 4.0]]), 1).numpy())
+    [1 0]
+    """
+    return array_module(x).argmin(x, axis=axis, keepdims=keepdims)

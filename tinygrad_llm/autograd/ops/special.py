@@ -11,7 +11,7 @@ The largest relative error against the exact value is 3.2e-16 in float64 and 1.4
 
 import math
 
-from tinygrad_llm.autograd.ops.elementwise import exp
+from tinygrad_llm.autograd.ops.basic import exp
 from tinygrad_llm.autograd.primitive import primitive
 from tinygrad_llm.backend import array_module
 

@@ -35,11 +35,15 @@ class Bend:
         return self.diagnosis != "kink here" or low - margin <= slope <= high + margin
 
 
-def bend_of(f: Callable[[float], float]) -> Bend | None:
-    """How f fails to have a derivative at 0, if it does: the two one-sided slopes at h and at h/100 tell."""
+def bend_of(f: Callable[[float], float], size: float = 1.0) -> Bend | None:
+    """How f fails to have a derivative at 0, if it does: the two one-sided slopes at h and at h/100 tell.
+
+    size: of the number that f moves; h grows with it.
+    """
     middle = f(0.0)
     slopes = {}
-    for h in (STEP, STEP / 100):
+    step = STEP * max(1.0, abs(size))
+    for h in (step, step / 100):
         slopes[h] = ((middle - f(-h)) / h, (f(h) - middle) / h)
     (left, right), (near_left, near_right) = slopes.values()
     if not all(map(np.isfinite, (left, right, near_left, near_right))):
@@ -67,7 +71,7 @@ def bent_op(nodes: list[Node]) -> str | None:
         local = Local(node)
         for i in local.tracked:
             for index in indices_of(local.arrays[i]):
-                if bend_of(local.along(i, index)) is not None:
+                if bend_of(local.along(i, index), local.arrays[i][index]) is not None:
                     return node.name
     return None
 
@@ -76,6 +80,6 @@ def bent_places(local: Local, i: int, analytic: np.ndarray, wrong: np.ndarray) -
     """Where the op itself has no derivative, so that its rule may say what it likes within the two slopes."""
     bent = np.zeros(wrong.shape, bool)
     for index in map(tuple, np.argwhere(wrong)):
-        bend = bend_of(local.along(i, index))
+        bend = bend_of(local.along(i, index), local.arrays[i][index])
         bent[index] = bend is not None and bend.allows(float(analytic[index]))
     return bent

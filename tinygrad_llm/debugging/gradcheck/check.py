@@ -17,12 +17,12 @@ import numpy as np
 from tinygrad_llm.autograd.tensor import Tensor
 from tinygrad_llm.debugging.gradcheck import contracts
 from tinygrad_llm.debugging.gradcheck.differences import (
-    STEP,
+    Numeric,
     derivative,
-    derivative_of_each,
     differs,
     gradient_of,
     relative_difference,
+    sizes_of,
 )
 from tinygrad_llm.debugging.gradcheck.problem import Problem
 from tinygrad_llm.debugging.gradcheck.report import Finding, GradientError, Report
@@ -79,39 +79,29 @@ def check_gradient(problem: Problem, report: Report, max_elements: int) -> list[
     from tinygrad_llm.debugging.gradcheck import wrong_rule  # here, because `import tinygrad_llm` must stay quick
 
     analytic = problem.gradient(problem.point)
-    scale = sum(
-        float(np.sum(np.abs(w * y))) for w, y in zip(problem.weights, problem.values(problem.point), strict=True)
-    )
+    magnitude = problem.magnitude(analytic)
     for i, index in elements(problem, max_elements):
-        direction = problem.along(i, index)
-        numeric = slope(problem, direction, analytic[i][index], scale)
+        numeric = slope(problem, problem.along(i, index), [problem.point[i][index]], magnitude)
         report.elements += 1
-        report.largest_difference = max(
-            report.largest_difference,
-            abs(analytic[i][index] - numeric) / max(abs(numeric), float(np.max(np.abs(analytic[i]))), 1e-4),
-        )
-        if differs(analytic[i][index], numeric, scale):
-            return wrong_rule.first_order(problem, i, index, float(analytic[i][index]), numeric)
+        largest = float(np.max(np.abs(analytic[i])))
+        report.note(relative_difference(analytic[i][index], numeric.value, largest))
+        if differs(analytic[i][index], numeric):
+            return wrong_rule.first_order(problem, i, index, float(analytic[i][index]), float(numeric.value))
     direction = problem.random_direction()
     product = sum(float(np.sum(a * d)) for a, d in zip(analytic, direction, strict=True))
-    numeric = slope(problem, direction, product, scale)
-    if differs(product, numeric, scale):
-        return wrong_rule.first_order(problem, None, None, product, numeric)
+    numeric = slope(problem, direction, [], magnitude)
+    if differs(product, numeric):
+        return wrong_rule.first_order(problem, None, None, product, float(numeric.value))
     return []
 
 
-def slope(problem: Problem, direction: list[np.ndarray], expected: float, scale: float) -> float:
-    """How the loss changes along `direction`. When that is not as expected, a bend may lie within reach of the step,
-    so a much shorter one is tried too."""
-
-    def f(t: float) -> float:
-        return problem.loss(problem.moved(direction, t))
-
-    far = derivative(f)
-    if not differs(expected, far, scale):
-        return far
-    near = derivative(f, STEP / 1000)
-    return near if abs(near - expected) < abs(far - expected) else far
+def slope(problem: Problem, direction: list[np.ndarray], moved: list[float], magnitude: float) -> Numeric:
+    """How the loss changes along `direction`. moved: the number that moves, if it is only one."""
+    return derivative(
+        lambda t: problem.loss(problem.moved(direction, t)),
+        [*sizes_of(np.array(moved)), *sizes_of(*problem.point)],
+        magnitude,
+    )
 
 
 def elements(problem: Problem, max_elements: int) -> Iterator[tuple[int, tuple[int, ...]]]:
@@ -136,28 +126,49 @@ def check_second(problem: Problem, report: Report) -> list[Finding]:
     from tinygrad_llm.debugging.gradcheck import wrong_second  # here, because `import tinygrad_llm` must stay quick
 
     v = problem.random_direction()
-    numeric = derivative_of_each(lambda t: problem.gradient(problem.moved(v, t)))
-    numeric_jv = derivative_of_each(lambda t: problem.values(problem.moved(v, t)))
+    sizes = sizes_of(*problem.point)
+    gradients = remembered(lambda t: problem.gradient(problem.moved(v, t)))
+    values = remembered(lambda t: problem.values(problem.moved(v, t)))
     try:
         analytic, analytic_jv = second_by_rules(problem, v)
     except Exception as error:  # whatever a rule does wrong with Tensors belongs in the report
         return wrong_second.second_order_failed(problem, error)
-    gradient = problem.gradient(problem.point)
+    magnitude = problem.magnitude(gradients(0.0))
+    slopes = magnitude / max(sizes, default=1.0)  # the loss changes about that much per unit of an input
     for i in range(len(analytic)):
-        scale = float(np.max(np.abs(gradient[i]), initial=0.0))
-        report.largest_difference = max(report.largest_difference, relative_difference(analytic[i], numeric[i]))
-        wrong = np.argwhere(differs(analytic[i], numeric[i], scale))
-        if len(wrong):
-            index = tuple(map(int, wrong[0]))
-            return wrong_second.second_order(problem, v, i, index, float(analytic[i][index]), float(numeric[i][index]))
-    for k in range(len(analytic_jv)):
-        wrong = np.argwhere(differs(analytic_jv[k], numeric_jv[k], 1.0))
+        numeric = derivative(element(gradients, i), sizes, slopes)
+        report.note(relative_difference(analytic[i], numeric.value))
+        wrong = np.argwhere(differs(analytic[i], numeric))
         if len(wrong):
             index = tuple(map(int, wrong[0]))
             return wrong_second.second_order(
-                problem, v, None, None, float(analytic_jv[k][index]), float(numeric_jv[k][index])
+                problem, v, i, index, float(analytic[i][index]), float(numeric.value[index])
+            )
+    for k in range(len(analytic_jv)):
+        numeric = derivative(element(values, k), sizes, magnitude)
+        wrong = np.argwhere(differs(analytic_jv[k], numeric))
+        if len(wrong):
+            index = tuple(map(int, wrong[0]))
+            return wrong_second.second_order(
+                problem, v, None, None, float(analytic_jv[k][index]), float(numeric.value[index])
             )
     return []
+
+
+def remembered(f: Callable[[float], list[np.ndarray]]) -> Callable[[float], list[np.ndarray]]:
+    """f, computed once for each t."""
+    results: dict[float, list[np.ndarray]] = {}
+
+    def lookup(t: float) -> list[np.ndarray]:
+        if t not in results:
+            results[t] = f(t)
+        return results[t]
+
+    return lookup
+
+
+def element(f: Callable[[float], list[np.ndarray]], k: int) -> Callable[[float], np.ndarray]:
+    return lambda t: f(t)[k]
 
 
 def second_by_rules(problem: Problem, v: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:

@@ -41,6 +41,8 @@ def broken_contract(node: Node) -> tuple[str, str] | None:
     try:
         gradients = local.pull(g)
     except Exception as error:  # whatever a rule raises belongs in the report
+        if "read-only" in str(error):  # as the result of a recorded op is
+            return "wrong rule: changes an array in place", "the rule writes into out; others still need it."
         return "wrong rule: fails", f"{type(error).__name__}: {error}"
     for name, old, new in (
         ("an input", before, local.arrays),

@@ -13,7 +13,7 @@ import itertools
 import numpy as np
 
 from tinygrad_llm.autograd.primitive import Node
-from tinygrad_llm.autograd.tensor import Tensor
+from tinygrad_llm.autograd.tensor import Tensor, raw
 from tinygrad_llm.debugging.gradcheck.differences import STEP, host, same
 from tinygrad_llm.debugging.gradcheck.local import FULL, Local, indices_of
 
@@ -108,8 +108,8 @@ def right_with_swapped(local: Local, i: int, j: int, n: np.ndarray) -> bool:
     assert local.out.node is not None
     node, inputs = local.out.node, list(local.tensors)
     inputs[j] = Tensor(local.arrays[j].swapaxes(-1, -2).copy(), requires_grad=True)
-    swapped = Node(node.op, tuple(inputs), node.options, node.saved)
-    gradient = swapped.pull(local.g, local.out, False)[i]
+    swapped = Node(node.op, tuple(inputs), [raw(x) for x in inputs], node.options, node.value, node.saved)
+    gradient = node.op.backward(swapped, local.g, local.out, [True] * len(inputs))[i]
     return gradient is not None and same(host(gradient), n)
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.autograd.primitive import Fused, Node, Primitive
+from tinygrad_llm.autograd.fused import Fused
+from tinygrad_llm.autograd.primitive import Node, Primitive
 from tinygrad_llm.autograd.tensor import Tensor, is_tracked, raw
 from tinygrad_llm.backend import array_module
 from tinygrad_llm.debugging.gradcheck.differences import host
@@ -43,7 +44,7 @@ class Local:
         """The gradients of all inputs by the rule, as raw arrays."""
         out = self.out if out is None else out
         assert out.node is not None
-        return out.node.pull(g, out, False)
+        return out.node.op.backward(out.node, g, out, [i in self.tracked for i in range(len(self.arrays))])
 
     def value(self, i: int, array: np.ndarray) -> np.ndarray:
         """The op's value when input i is replaced."""

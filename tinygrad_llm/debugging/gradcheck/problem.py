@@ -8,6 +8,7 @@ Comes before: `differences`. Comes after: `wrong_rule`, `wrong_second`, `check`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -69,7 +70,17 @@ class Problem:
         return direction
 
     def random_direction(self) -> list[np.ndarray]:
-        """Of length 1, so that a step along it is as small as a step of one element."""
-        direction = [self.rng.standard_normal(x.shape) for x in self.point]
-        size = max(1e-300, float(np.sqrt(sum(np.sum(d * d) for d in direction))))
-        return [d / size for d in direction]
+        """Of length about 1, so that a step along it is as small as a step of one element.
+
+        Each number has only four binary digits, so that the steps are exact for large inputs too.
+        """
+        size = 2.0 ** -round(math.log2(max(1, sum(x.size for x in self.point))) / 2)
+        return [
+            self.rng.integers(8, 16, x.shape) / 16.0 * self.rng.choice([-1.0, 1.0], x.shape) * size for x in self.point
+        ]
+
+    def magnitude(self, gradient: list[np.ndarray]) -> float:
+        """How large the numbers are whose rounding reaches the loss: its terms, and the inputs times their slopes."""
+        factors = [*zip(self.weights, self.values(self.point), strict=True), *zip(self.point, gradient, strict=True)]
+        products = [np.abs(a * b) for a, b in factors]
+        return sum(float(np.sum(x[np.isfinite(x)])) for x in products)

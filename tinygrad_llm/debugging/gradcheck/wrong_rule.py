@@ -17,7 +17,7 @@ import numpy as np
 
 from tinygrad_llm.autograd.primitive import Node
 from tinygrad_llm.debugging.gradcheck.bends import bend_of, bent_op, bent_places
-from tinygrad_llm.debugging.gradcheck.differences import derivative, differs, host
+from tinygrad_llm.debugging.gradcheck.differences import Numeric, derivative, differs, host, sizes_of
 from tinygrad_llm.debugging.gradcheck.explanations import explained
 from tinygrad_llm.debugging.gradcheck.local import Local, indices_of, low_precision, nodes_of
 from tinygrad_llm.debugging.gradcheck.problem import Problem
@@ -34,7 +34,7 @@ def first_order(
     coarse = low_precision(problem.outputs)
     if i is not None and index is not None and coarse is None:
         direction = problem.along(i, index)
-        bend = bend_of(lambda t: problem.loss(problem.moved(direction, t)))
+        bend = bend_of(lambda t: problem.loss(problem.moved(direction, t)), problem.point[i][index])
         if bend is not None and bend.allows(analytic):
             return [replace(finding, diagnosis=bend.diagnosis, because=bend.because, op=bent_op(nodes))]
     for node in nodes:
@@ -56,27 +56,28 @@ def wrong_rule(node: Node) -> tuple[str, str] | None:
     """(diagnosis, because) when the op's rule disagrees with its forward."""
     local = Local(node)
     gradients = local.pull(local.g)
-    scale = float(np.sum(np.abs(host(local.g) * host(local.out.data))))
     if local.out.dtype.itemsize < 8:
         return None  # computed in float32 whatever goes in: too coarse to tell
     for i in local.tracked:
         numeric = numeric_gradient(local, i)
-        analytic = np.zeros(numeric.shape) if gradients[i] is None else host(gradients[i])
-        looked_at = ~np.isnan(numeric)
-        wrong = differs(analytic, numeric, scale) & looked_at
+        analytic = np.zeros(numeric.value.shape) if gradients[i] is None else host(gradients[i])
+        looked_at = ~np.isnan(numeric.value)
+        wrong = differs(analytic, numeric) & looked_at
         wrong &= ~bent_places(local, i, analytic, wrong)
         if not wrong.any():
             continue
         if gradients[i] is None:
             return "wrong rule: no gradient", f"the rule says None for input {i}, although the result depends on it."
-        return explained(local, i, np.where(looked_at, analytic, 0.0), np.where(looked_at, numeric, 0.0), wrong)
+        return explained(local, i, np.where(looked_at, analytic, 0.0), np.where(looked_at, numeric.value, 0.0), wrong)
     return None
 
 
-def numeric_gradient(local: Local, i: int) -> np.ndarray:
+def numeric_gradient(local: Local, i: int) -> Numeric:
     """d(Σ g · value)/d(input i) by moving every element; NaN where the op has no derivative, or was not looked at."""
-    gradient = np.full(local.arrays[i].shape, np.nan)
-    for index in indices_of(gradient):
-        f = local.along(i, index)
-        gradient[index] = derivative(f)
-    return gradient
+    start = host(local.arrays[i])
+    value, noise = np.full(start.shape, np.nan), np.zeros(start.shape)
+    magnitude = float(np.sum(np.abs(host(local.g) * host(local.out.data))))
+    for index in indices_of(value):
+        sizes = [*sizes_of(start[index]), *sizes_of(start)]
+        value[index], noise[index] = derivative(local.along(i, index), sizes, magnitude)
+    return Numeric(value, noise)

@@ -16,7 +16,7 @@ import numpy as np
 from tinygrad_llm.autograd.primitive import Node
 from tinygrad_llm.autograd.tensor import Tensor, raw
 from tinygrad_llm.debugging.gradcheck.bends import bend_of
-from tinygrad_llm.debugging.gradcheck.differences import derivative, differs, gradient_of, host, same
+from tinygrad_llm.debugging.gradcheck.differences import Numeric, derivative, differs, gradient_of, host, same, sizes_of
 from tinygrad_llm.debugging.gradcheck.local import Local, indices_of, nodes_of
 from tinygrad_llm.debugging.gradcheck.problem import Problem
 from tinygrad_llm.debugging.gradcheck.report import Finding
@@ -34,7 +34,7 @@ def second_order(
     place = None if i is None else problem.places[i]
     finding = Finding("", "", 2, None, place, index if i is not None else None, analytic, numeric)
     if i is not None and index is not None:
-        bend = bend_of(lambda t: float(problem.gradient(problem.moved(v, t))[i][index]))
+        bend = bend_of(lambda t: float(problem.gradient(problem.moved(v, t))[i][index]), problem.point[i][index])
         if bend is not None:
             because = "the gradient has no derivative here: " + bend.because
             return [replace(finding, diagnosis=bend.diagnosis, because=because)]
@@ -74,7 +74,7 @@ def wrong_second(node: Node) -> tuple[str, str] | None:
         name, variable = ("the incoming gradient g", g) if place is None else (f"input {place}", tensors[place])
         analytic = gradient_of(variable)
         numeric = moved_rule(local, place, variable.shape)
-        wrong = differs(analytic, numeric, float(np.nanmax(np.abs(numeric), initial=0.0))) & ~np.isnan(numeric)
+        wrong = differs(analytic, numeric) & ~np.isnan(numeric.value)
         if not wrong.any():
             continue
         if not np.any(analytic[wrong]):
@@ -87,7 +87,7 @@ def wrong_second(node: Node) -> tuple[str, str] | None:
         return (
             "wrong second derivative: value",
             f"the derivative of the rule with respect to {name} at {list(index)} is {analytic[index]:.6g} by the "
-            f"rules, {numeric[index]:.6g} by moving it: part of it lost its history.",
+            f"rules, {numeric.value[index]:.6g} by moving it: part of it lost its history.",
         )
     return None
 
@@ -100,7 +100,7 @@ def second_by_rule(local: Local) -> tuple[list[Any], Any, list[Any]]:
     tensors, out = local.run([x.copy() if hasattr(x, "copy") else x for x in local.arrays])
     g = Tensor(local.g.copy(), requires_grad=True)
     assert out.node is not None
-    gradients = list(out.node.pull(g, out, True))
+    gradients = list(out.node.op.backward(out.node, g, out, [True] * len(out.node.inputs)))
     for i, u in probes(local).items():
         gx = gradients[i]
         if isinstance(gx, Tensor) and gx.requires_grad:
@@ -114,12 +114,12 @@ def probes(local: Local) -> dict[int, Any]:
     return {i: local.xp.asarray(rng.standard_normal(local.arrays[i].shape)) for i in local.tracked}
 
 
-def moved_rule(local: Local, i: int | None, shape: tuple[int, ...]) -> np.ndarray:
+def moved_rule(local: Local, i: int | None, shape: tuple[int, ...]) -> Numeric:
     """d(Σ u · gradient by the rule) / d(input i, or g when i is None), by moving; NaN where nothing was moved."""
     weights = {j: host(u) for j, u in probes(local).items()}
     start = host(local.g if i is None else local.arrays[i])
-    result = np.full(shape, np.nan)
-    for index in indices_of(result):
+    value, noise = np.full(shape, np.nan), np.zeros(shape)
+    for index in indices_of(value):
 
         def f(t: float, index: tuple[int, ...] = index) -> float:
             x = start.copy()
@@ -129,5 +129,6 @@ def moved_rule(local: Local, i: int | None, shape: tuple[int, ...]) -> np.ndarra
             gradients = local.pull(moved if i is None else local.g, local.run(arrays)[1])
             return sum(float(np.sum(u * host(gradients[j]))) for j, u in weights.items() if gradients[j] is not None)
 
-        result[index] = derivative(f)
-    return result
+        sizes = [*sizes_of(start[index]), *sizes_of(start)]
+        value[index], noise[index] = derivative(f, sizes, abs(f(0.0)))
+    return Numeric(value, noise)

@@ -24,6 +24,9 @@ class Vocabulary:
     Several tokens may write the same bytes.
     """
 
+    def __repr__(self) -> str:
+        return f"Vocabulary({len(self.tokens):,} tokens)"
+
     def __init__(self, tokens: Sequence[bytes | None]) -> None:
         self.tokens = tokens
         # A node is a beginning of tokens. They are numbered by length, so that the children of a node lie together.

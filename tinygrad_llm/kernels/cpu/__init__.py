@@ -5,12 +5,12 @@ What makes them fast, in every one: rows in blocks that stay in the cache, opera
 definition; here stands only how.
 """
 
-from tinygrad_llm.kernels.cpu.activations import gelu, gelu_gate, silu_gate
-from tinygrad_llm.kernels.cpu.causal_attention import attention
-from tinygrad_llm.kernels.cpu.dropout import drop
+from tinygrad_llm.kernels.cpu.activations import geglu_tanh, gelu_tanh, swiglu
+from tinygrad_llm.kernels.cpu.attention import causal_attention
+from tinygrad_llm.kernels.cpu.dropout import dropped
 from tinygrad_llm.kernels.cpu.norms import layer_norm, rms_norm
 from tinygrad_llm.kernels.cpu.optimizer import adamw_step, sum_of_squares
-from tinygrad_llm.kernels.cpu.probabilities import log_softmax, projected_loss, softmax, token_losses
+from tinygrad_llm.kernels.cpu.probabilities import linear_cross_entropy, log_softmax, softmax, token_losses
 from tinygrad_llm.kernels.cpu.products import linear, lora_linear
-from tinygrad_llm.kernels.cpu.rotary import rotate
+from tinygrad_llm.kernels.cpu.rotary import apply_rotary
 from tinygrad_llm.kernels.cpu.tables import embedding

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from tinygrad_llm.kernels.cpu import shapes
 from tinygrad_llm.kernels.cpu.rows import as_rows
 from tinygrad_llm.kernels.pair import FastPair
 from tinygrad_llm.kernels.threads import SMALL_BYTES, over_rows
@@ -12,7 +13,7 @@ GELU_SLOPE = math.sqrt(2.0 / math.pi)
 GELU_CUBIC = 0.044715
 
 
-def gelu_forward(x):
+def gelu_tanh_forward(x):
     rows = as_rows(x)
     y = np.empty_like(rows)
     over_rows(lambda a, b: gelu_block(rows[a:b], out=y[a:b]), len(rows), 2 * rows.strides[0])
@@ -49,7 +50,7 @@ def gelu_slope_block(x, y, out):
     out += h
 
 
-def gelu_backward(g, y, x):
+def gelu_tanh_backward(g, y, x):
     rows, y_rows, g_rows = as_rows(x), as_rows(y), as_rows(g)
     dx = np.empty_like(rows)
 
@@ -61,7 +62,7 @@ def gelu_backward(g, y, x):
     return (dx.reshape(x.shape),)
 
 
-gelu = FastPair(gelu_forward, gelu_backward)
+gelu_tanh = FastPair(gelu_tanh_forward, gelu_tanh_backward, accepts=shapes.numbers)
 
 
 def logistic(x, out):
@@ -73,7 +74,7 @@ def logistic(x, out):
     np.reciprocal(out, out=out)
 
 
-def silu_gate_forward(gate, up):
+def swiglu_forward(gate, up):
     gates, ups = as_rows(gate), as_rows(up)
     y = np.empty_like(gates)
 
@@ -86,10 +87,10 @@ def silu_gate_forward(gate, up):
     return y.reshape(gate.shape), None
 
 
-def silu_gate_value(gate, up):
+def swiglu_value(gate, up):
     """Without a gradient to come. Few vectors, as in writing token by token, need no blocks."""
     if gate.nbytes >= SMALL_BYTES:
-        return silu_gate_forward(gate, up)[0]
+        return swiglu_forward(gate, up)[0]
     y = -gate
     with np.errstate(over="ignore"):  # e^-gate may be infinite, and the result then is 0
         np.exp(y, out=y)
@@ -99,7 +100,7 @@ def silu_gate_value(gate, up):
     return y
 
 
-def silu_gate_backward(g, saved, gate, up):
+def swiglu_backward(g, saved, gate, up):
     gates, ups, g_rows = as_rows(gate), as_rows(up), as_rows(g)
     d_gate, d_up = np.empty_like(gates), np.empty_like(ups)
 
@@ -119,10 +120,10 @@ def silu_gate_backward(g, saved, gate, up):
     return d_gate.reshape(gate.shape), d_up.reshape(up.shape)
 
 
-silu_gate = FastPair(silu_gate_forward, silu_gate_backward, silu_gate_value)
+swiglu = FastPair(swiglu_forward, swiglu_backward, swiglu_value, accepts=shapes.gate)
 
 
-def gelu_gate_forward(gate, up):
+def geglu_tanh_forward(gate, up):
     gates, ups = as_rows(gate), as_rows(up)
     y = np.empty_like(gates)
 
@@ -134,7 +135,7 @@ def gelu_gate_forward(gate, up):
     return y.reshape(gate.shape), None
 
 
-def gelu_gate_backward(g, saved, gate, up):
+def geglu_tanh_backward(g, saved, gate, up):
     gates, ups, g_rows = as_rows(gate), as_rows(up), as_rows(g)
     d_gate, d_up = np.empty_like(gates), np.empty_like(ups)
 
@@ -150,4 +151,4 @@ def gelu_gate_backward(g, saved, gate, up):
     return d_gate.reshape(gate.shape), d_up.reshape(up.shape)
 
 
-gelu_gate = FastPair(gelu_gate_forward, gelu_gate_backward)
+geglu_tanh = FastPair(geglu_tanh_forward, geglu_tanh_backward, accepts=shapes.gate)

@@ -2,32 +2,33 @@
 
 import numpy as np
 
+from tinygrad_llm.kernels.cpu import shapes
 from tinygrad_llm.kernels.cpu.rows import as_rows
 from tinygrad_llm.kernels.pair import FastPair
 from tinygrad_llm.kernels.threads import over_rows
 
 
-def drop_forward(x, draws, *, rate):
-    return dropped(x, draws, rate), None
+def dropped_forward(x, draws, *, p):
+    return drop(x, draws, p), None
 
 
-def drop_backward(g, saved, x, draws, *, rate):
-    return dropped(g, draws, rate), None
+def dropped_backward(g, saved, x, draws, *, p):
+    return drop(g, draws, p), None
 
 
-def dropped(x, draws, rate):
-    """x / (1 - rate) where the draw is at least rate · 65,536, else 0."""
+def drop(x, draws, p):
+    """x / (1 - p) where the draw is at least p · 65,536, else 0."""
     rows = as_rows(x)
     rows_of_draws = draws.reshape(rows.shape)
     y = np.empty_like(rows)
 
     def block(a, b):
-        y[a:b] = rows_of_draws[a:b] >= round(rate * 65_536)
-        y[a:b] *= 1.0 / (1.0 - rate)
+        y[a:b] = rows_of_draws[a:b] >= round(p * 65_536)
+        y[a:b] *= 1.0 / (1.0 - p)
         y[a:b] *= rows[a:b]
 
     over_rows(block, len(rows), 3 * rows.strides[0])
     return y.reshape(x.shape)
 
 
-drop = FastPair(drop_forward, drop_backward)
+dropped = FastPair(dropped_forward, dropped_backward, accepts=shapes.dropped)

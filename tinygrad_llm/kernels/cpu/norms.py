@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tinygrad_llm.kernels.cpu import shapes
 from tinygrad_llm.kernels.cpu.rows import as_rows, column_sum, column_sums, row_means, row_sums
 from tinygrad_llm.kernels.pair import FastPair
 from tinygrad_llm.kernels.threads import SMALL_BYTES, over_rows
@@ -59,7 +60,7 @@ def layer_norm_backward(g, saved, x, weight, bias=None, *, eps=1e-5):
     return dx.reshape(x.shape), column_sums(d_weight, weight), None if bias is None else column_sums(d_bias, bias)
 
 
-layer_norm = FastPair(layer_norm_forward, layer_norm_backward)
+layer_norm = FastPair(layer_norm_forward, layer_norm_backward, accepts=shapes.norm)
 
 
 def rms_norm_forward(x, weight, *, eps=1e-5):
@@ -108,4 +109,4 @@ def rms_norm_backward(g, scale, x, weight, *, eps=1e-5):
     return dx.reshape(x.shape), column_sums(d_weight, weight)
 
 
-rms_norm = FastPair(rms_norm_forward, rms_norm_backward, rms_norm_value)
+rms_norm = FastPair(rms_norm_forward, rms_norm_backward, rms_norm_value, accepts=shapes.norm)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from tinygrad_llm.kernels.threads import SMALL_BYTES, share_out
+from tinygrad_llm.kernels.threads import SMALL_BYTES, parallel_for
 
 
 def sum_of_squares(x):
@@ -16,14 +16,15 @@ def sum_of_squares(x):
 ADAMW_BLOCK = 400_000  # numbers that a thread works on at a time: ten short operations each, so blocks must be large
 
 
-def adamw_step(parameters, gradients, first, second, *, rate, beta1, beta2, eps, decay, step, gradient_scale):
-    """One AdamW step on flat arrays, in place; the formula stands in `training.optimizers`.
+def adamw_step(parameters, gradients, first, second, *, step, lr, betas, eps, weight_decay, gradient_scale):
+    """One AdamW step on flat arrays, in place; the formula is `training.adamw.adamw`.
 
     With b = √(1 - β₂^step) for undoing the start of v, m̂ / (√v̂ + ε) is m b / (√v + ε b) / (1 - β₁^step): all factors
     become one.
     """
+    beta1, beta2 = betas
     root = math.sqrt(1.0 - beta2**step)
-    size = rate * root / (1.0 - beta1**step)
+    size = lr * root / (1.0 - beta1**step)
 
     def stretch(start, end):
         scratch = np.empty(min(ADAMW_BLOCK, end - start), parameters.dtype)
@@ -41,7 +42,7 @@ def adamw_step(parameters, gradients, first, second, *, rate, beta1, beta2, eps,
             g += eps * root
             np.divide(m, g, out=g)
             g *= size
-            p *= 1.0 - rate * decay
+            p *= 1.0 - lr * weight_decay
             p -= g
 
-    share_out(stretch, parameters.size, parallel=4 * parameters.nbytes >= SMALL_BYTES)
+    parallel_for(stretch, parameters.size, parallel=4 * parameters.nbytes >= SMALL_BYTES)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinygrad_llm.kernels.cpu.products import product_in_place
+from tinygrad_llm.kernels.cpu import shapes
 from tinygrad_llm.kernels.cpu.rows import as_rows
 from tinygrad_llm.kernels.pair import FastPair
 from tinygrad_llm.kernels.threads import over_rows
@@ -35,7 +35,7 @@ def softmax_backward(g, y, x):
     return (dx.reshape(x.shape),)
 
 
-softmax = FastPair(softmax_forward, softmax_backward)
+softmax = FastPair(softmax_forward, softmax_backward, accepts=shapes.rows)
 
 
 def finite_max(rows):
@@ -48,12 +48,12 @@ def finite_max(rows):
 def log_sums_of_exponentials(rows):
     """log Σ e^x of each row, (n, 1); ∞ and -∞ where they are right."""
     with np.errstate(over="ignore", divide="ignore"):
-        total = np.exp(rows).sum(axis=-1, keepdims=True)
+        total = np.exp(rows).sum(axis=-1, keepdims=True, dtype=np.result_type(rows, np.float32))  # float16: to 65,504
         return np.log(total, out=total)
 
 
 def log_softmax_forward(x):
-    y = np.array(x, np.result_type(x, np.float32), order="C")
+    y = np.array(x, order="C")
     rows = y.reshape(-1, y.shape[-1])
 
     def block(a, b):
@@ -79,7 +79,7 @@ def log_softmax_backward(g, y, x):
     return (dx.reshape(x.shape),)
 
 
-log_softmax = FastPair(log_softmax_forward, log_softmax_backward)
+log_softmax = FastPair(log_softmax_forward, log_softmax_backward, accepts=shapes.rows)
 
 
 def cross_entropy_forward(logits, targets):
@@ -90,8 +90,9 @@ def cross_entropy_forward(logits, targets):
     def block(a, b):
         largest = finite_max(rows[a:b])
         np.add(log_sums_of_exponentials(rows[a:b] - largest), largest, out=log_sums[a:b])
-        here = wanted[a:b]
-        losses[a:b] = np.where(here >= 0, log_sums[a:b, 0] - rows[np.arange(a, b), here], 0)
+        is_target, here = wanted[a:b] >= 0, np.maximum(wanted[a:b], 0)
+        with np.errstate(invalid="ignore"):  # ∞ - ∞
+            losses[a:b] = np.where(is_target, log_sums[a:b, 0] - rows[np.arange(a, b), here], 0)
 
     over_rows(block, len(rows), 2 * rows.strides[0])
     return losses.reshape(targets.shape), log_sums
@@ -113,17 +114,17 @@ def cross_entropy_backward(g, log_sums, logits, targets):
 def softmax_minus_one_hot(log_probabilities, targets, g):
     """In place: (probabilities - one_hot(target)) · g for each row, 0 where the target is negative."""
     np.exp(log_probabilities, out=log_probabilities)
-    log_probabilities[np.arange(len(targets)), targets] -= 1.0
+    log_probabilities[np.arange(len(targets)), np.maximum(targets, 0)] -= 1.0
     log_probabilities *= np.where(targets >= 0, g, 0)[:, None]
 
 
-token_losses = FastPair(cross_entropy_forward, cross_entropy_backward)
+token_losses = FastPair(cross_entropy_forward, cross_entropy_backward, accepts=shapes.token_losses)
 
 
 LOGITS_BYTES = 32_000_000  # when only the loss is wanted, logits are made for this much at a time
 
 
-def projected_loss_forward(x, weight, targets):
+def linear_cross_entropy_forward(x, weight, targets):
     """The logits are made once and turned, in place, into their own gradient: softmax - one_hot."""
     rows, wanted = as_rows(x), targets.reshape(-1)
     logits = rows @ weight.T  # (N, V)
@@ -136,7 +137,7 @@ def projected_loss_forward(x, weight, targets):
     return losses.sum(), logits
 
 
-def projected_loss_value(x, weight, targets):
+def linear_cross_entropy_value(x, weight, targets):
     rows, wanted = as_rows(x), targets.reshape(-1)
     losses = np.empty(len(rows), rows.dtype)
     step = max(1, LOGITS_BYTES // (weight.shape[0] * rows.itemsize))
@@ -148,21 +149,31 @@ def projected_loss_value(x, weight, targets):
 
 def losses_and_gradients(logits, targets):
     """-log p(target) of each row, 0 where the target is negative; the logits become softmax - one_hot(target)."""
-    places, counts = (np.arange(len(targets)), targets), (targets >= 0).astype(logits.dtype)
-    logits -= logits.max(axis=-1, keepdims=True)
-    chosen = logits[places]
-    np.exp(logits, out=logits)
-    total = logits @ np.ones(logits.shape[-1], logits.dtype)
-    logits *= (counts / total)[:, None]
-    logits[places] -= counts
-    return (np.log(total) - chosen) * counts
+    is_target = targets >= 0
+    chosen_places = np.arange(len(targets)), np.where(is_target, targets, 0)
+    logits -= finite_max(logits)
+    chosen = logits[chosen_places]
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # infinite logits
+        np.exp(logits, out=logits)
+        total = logits @ np.ones(logits.shape[-1], logits.dtype)
+        logits *= (is_target / np.where(total == 0.0, 1.0, total)).astype(logits.dtype)[:, None]
+        logits[chosen_places] -= is_target
+        return np.where(is_target, np.log(total) - chosen, 0.0).astype(logits.dtype)
 
 
-def projected_loss_backward(g, d_logits, x, weight, targets, *, places=(None, None, None)):
-    rows = as_rows(x)
-    dx = d_logits @ weight
-    dx *= g
-    return dx.reshape(x.shape), product_in_place(d_logits.T, rows * g, places[1]), None
+def linear_cross_entropy_backward(g, d_logits, x, weight, targets, *, wanted=(True, True, False)):
+    dx = None
+    if wanted[0]:
+        dx = d_logits @ weight
+        dx *= g
+        dx = dx.reshape(x.shape)
+    return dx, d_logits.T @ (as_rows(x) * g) if wanted[1] else None, None
 
 
-projected_loss = FastPair(projected_loss_forward, projected_loss_backward, projected_loss_value, adds_in_place=True)
+linear_cross_entropy = FastPair(
+    linear_cross_entropy_forward,
+    linear_cross_entropy_backward,
+    linear_cross_entropy_value,
+    takes_wanted=True,
+    accepts=shapes.linear_cross_entropy,
+)

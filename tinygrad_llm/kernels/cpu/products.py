@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from tinygrad_llm.kernels.cpu import shapes
 from tinygrad_llm.kernels.cpu.rows import as_rows, column_sum
-from tinygrad_llm.kernels.pair import NOWHERE, FastPair
+from tinygrad_llm.kernels.pair import FastPair
 from tinygrad_llm.kernels.threads import blocks, over_rows
 
 FEW_ROWS = 32  # up to which the other order is quicker, unless the matrix is a whole vocabulary
@@ -32,22 +33,14 @@ def times_weights(rows, weight):
     return rows @ weight.T
 
 
-def linear_backward(g, saved, x, weight, bias=None, *, places=(None, None, None)):
+def linear_backward(g, saved, x, weight, bias=None, *, wanted=(True, True, True)):
     g_rows, rows = as_rows(g), as_rows(x)  # (N, O), (N, I)
-    dx = None if places[0] is NOWHERE else (g_rows @ weight).reshape(x.shape)
-    d_bias = None if bias is None else column_sum(g_rows)
-    return dx, product_in_place(g_rows.T, rows, places[1]), d_bias
+    dx = (g_rows @ weight).reshape(x.shape) if wanted[0] else None
+    d_weight = g_rows.T @ rows if wanted[1] else None
+    return dx, d_weight, None if bias is None else column_sum(g_rows)
 
 
-def product_in_place(x, y, place):
-    """x @ y, computed where the gradient is collected, if nothing is there yet; None if nobody asks for it."""
-    if place is NOWHERE:
-        return None
-    fits = place is not None and place.is_empty and place.array.dtype == x.dtype == y.dtype
-    return np.matmul(x, y, out=place.array) if fits else x @ y
-
-
-linear = FastPair(linear_forward, linear_backward, adds_in_place=True)
+linear = FastPair(linear_forward, linear_backward, takes_wanted=True, accepts=shapes.linear)
 
 
 def lora_linear_forward(x, weight, A, B, bias=None, *, scale):
@@ -60,17 +53,17 @@ def lora_linear_forward(x, weight, A, B, bias=None, *, scale):
     return y.reshape(*x.shape[:-1], weight.shape[0]), inner
 
 
-def lora_linear_backward(g, inner, x, weight, A, B, bias=None, *, scale, places=(None, None, None, None)):
+def lora_linear_backward(g, inner, x, weight, A, B, bias=None, *, scale, wanted=(True, True, True, True)):
     g_rows, rows = as_rows(g), as_rows(x)  # (N, O), (N, I)
     g_inner = g_rows @ B  # (N, r)
     g_inner *= scale
     dx = None
-    if places[0] is not NOWHERE:
+    if wanted[0]:
         dx = g_rows @ weight
         add_product(g_inner, A, dx)
         dx = dx.reshape(x.shape)
     products = [(g_rows, rows), (g_inner, rows), (g_rows, inner)]  # of the weight, A and B
-    gradients = [product_in_place(a.T, b, place) for (a, b), place in zip(products, places[1:], strict=False)]
+    gradients = [a.T @ b if want else None for (a, b), want in zip(products, wanted[1:], strict=False)]
     return dx, *gradients, None if bias is None else column_sum(g_rows)
 
 
@@ -82,4 +75,4 @@ def add_product(x, y, out):
         out[here] += x[here] @ y
 
 
-lora_linear = FastPair(lora_linear_forward, lora_linear_backward, adds_in_place=True)
+lora_linear = FastPair(lora_linear_forward, lora_linear_backward, takes_wanted=True, accepts=shapes.lora_linear)

@@ -2,11 +2,12 @@
 
 import numpy as np
 
+from tinygrad_llm.kernels.cpu import shapes
 from tinygrad_llm.kernels.pair import FastPair
-from tinygrad_llm.kernels.threads import SMALL_BYTES, share_out
+from tinygrad_llm.kernels.threads import SMALL_BYTES, parallel_for
 
 
-def rotate_forward(x, cos, sin):
+def apply_rotary_forward(x, cos, sin):
     """x: (B, T, H, D); cos, sin: (T, D/2) or (B, T, D/2).
 
     With x = [a, b], the result [a cos - b sin, b cos + a sin] is x · [cos, cos] + [b, a] · [-sin, sin]: NumPy is three
@@ -21,8 +22,20 @@ def rotate_forward(x, cos, sin):
         np.multiply(x[here], c, out=y[here])
         y[here] += halves_exchanged(x[here]) * s
 
-    share_out(stretch, len(x), parallel=x.nbytes >= SMALL_BYTES)
+    parallel_for(stretch, len(x), parallel=x.nbytes >= SMALL_BYTES)
     return y, None
+
+
+def apply_rotary_value(x, cos, sin):
+    """Without a gradient to come. Few vectors, as in writing token by token, need no blocks."""
+    if x.nbytes >= SMALL_BYTES:
+        return apply_rotary_forward(x, cos, sin)[0]
+    half = x.shape[-1] // 2
+    cos, sin = cos[..., None, :], sin[..., None, :]
+    exchanged = np.concatenate([x[..., half:], x[..., :half]], axis=-1)
+    y = x * np.concatenate([cos, cos], axis=-1)
+    y += exchanged * np.concatenate([-sin, sin], axis=-1)
+    return y
 
 
 def halves_exchanged(x):
@@ -30,9 +43,9 @@ def halves_exchanged(x):
     return x.reshape(*x.shape[:-1], 2, x.shape[-1] // 2)[..., ::-1, :].reshape(x.shape)
 
 
-def rotate_backward(g, saved, x, cos, sin):
+def apply_rotary_backward(g, saved, x, cos, sin):
     """A rotation is undone by the opposite rotation."""
-    return rotate_forward(g, cos, -sin)[0], None, None
+    return apply_rotary_forward(g, cos, -sin)[0], None, None
 
 
-rotate = FastPair(rotate_forward, rotate_backward)
+apply_rotary = FastPair(apply_rotary_forward, apply_rotary_backward, apply_rotary_value, accepts=shapes.rotary)

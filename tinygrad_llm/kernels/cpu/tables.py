@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinygrad_llm.kernels.cpu.products import product_in_place
+from tinygrad_llm.kernels.cpu import shapes
 from tinygrad_llm.kernels.pair import FastPair
 from tinygrad_llm.kernels.segments import add_rows_to
 
@@ -13,17 +13,12 @@ def embedding_forward(weight, ids):
     return weight[ids], None
 
 
-def embedding_backward(g, saved, weight, ids, *, places=(None, None)):
+def embedding_backward(g, saved, weight, ids):
     """One row is added per token, in their order, so the sum repeats to the last bit; of a small table all at once."""
     rows, ids = g.reshape(-1, weight.shape[1]), np.asarray(ids).reshape(-1) % len(weight)  # (N, C), (N,)
     if weight.size <= SMALL_TABLE:
-        return product_in_place(one_hot(ids, len(weight), rows.dtype), rows, places[0]), None
-    if places[0] is None:
-        out = np.zeros(weight.shape, g.dtype)
-    else:
-        out = places[0].array
-        if places[0].is_empty:
-            out[...] = 0.0
+        return one_hot(ids, len(weight), rows.dtype) @ rows, None
+    out = np.zeros(weight.shape, g.dtype)
     add_rows_to(out, rows, ids)
     return out, None
 
@@ -35,4 +30,4 @@ def one_hot(ids, count, dtype):
     return columns
 
 
-embedding = FastPair(embedding_forward, embedding_backward, adds_in_place=True)
+embedding = FastPair(embedding_forward, embedding_backward, accepts=shapes.embedding)
