@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from text_shapes import patterns, vocabularies, write
+from text_shapes import EVERY_BYTE, patterns, vocabularies, write
 
 from tinygrad_llm import Transformer, TransformerConfig
 from tinygrad_llm.errors import InputError
@@ -155,3 +155,17 @@ def test_errors():
         Constraint(regular_expression("ab"), Vocabulary([None, b"a", b"bb"]), stop_tokens=(0,))
     with pytest.raises(InputError, match="stop_tokens is empty"):
         Constraint(regular_expression("ab"), Vocabulary([b"a", b"b"]), stop_tokens=())
+
+
+def test_an_end_that_is_out_of_reach_is_not_looked_for():
+    """Only the empty text can be finished within max_tokens: the way of a million tokens is never followed."""
+    it = Constraint(regular_expression("(([A-Z][a-z]+){1000000}){0,3}"), Vocabulary([None, *EVERY_BYTE]), (0,))
+    processor = it.processor(after=0, max_tokens=60)
+    assert np.flatnonzero(processor(np.zeros(257), []) > -np.inf).tolist() == [0]
+    assert len(it.automaton) < 1000
+    some_bytes = Vocabulary([None, *(bytes([byte]) for byte in b"ABCxyz"), b"Ab"])
+    it = Constraint(regular_expression("([A-Z][a-z]+){100000}"), some_bytes, (0,))
+    assert it.tokens_to_finish(it.automaton.start, 50) == math.inf
+    with pytest.raises(InputError, match=r"max_tokens is 5, and (every text|the shortest text that was found)"):
+        it.processor(after=0, max_tokens=5)
+    assert len(it.automaton) < 1000

@@ -35,6 +35,7 @@ from tinygrad_llm.generation.logits_processors import keep
 
 KEPT_STATES = 20_000  # when more have been found, the automaton forgets them all and begins anew
 KEPT_TOKENS = 16_000_000  # of all states together that are remembered; 8 bytes each
+LONGEST_WAY = 20  # times max_tokens: as far as a way to the end is followed to say how long it is
 MOST_SEARCHED = 2_000  # states that are tried to find a way to the end
 
 
@@ -79,11 +80,13 @@ class Constraint:
                     f"max_tokens is {max_tokens}, and every text that matches takes {fewest:,} tokens or more. Allow "
                     "more tokens."
                 )
-            needed = self.tokens_to_finish(start)
+            limit = LONGEST_WAY * (1 + max_tokens)
+            needed = self.tokens_to_finish(start, limit)
             if needed > max_tokens:
+                count = f"more than {limit:,}" if needed == math.inf else f"{needed:.0f}"
                 raise InputError(
-                    f"max_tokens is {max_tokens}, and the shortest text that was found to match takes {needed:.0f} "
-                    "tokens. Allow more tokens."
+                    f"max_tokens is {max_tokens}, and the shortest text that was found to match takes {count} tokens. "
+                    "Allow more tokens."
                 )
         return ConstraintProcessor(self, after, max_tokens)
 
@@ -127,25 +130,36 @@ class Constraint:
         ids, states = self.following(state)
         enough = self.automaton.shortest[states] < tokens_left
         # What cannot be finished byte by byte in time can perhaps be finished in longer tokens.
-        for other in np.unique(states[~enough]):
-            if self.tokens_to_finish(int(other)) < tokens_left:
+        perhaps = ~enough & (self.fewest_tokens(states) < tokens_left)
+        for other in np.unique(states[perhaps]):
+            if self.tokens_to_finish(int(other), tokens_left) < tokens_left:
                 enough |= states == other
         return ids[enough]
 
-    def tokens_to_finish(self, state: int) -> float:
+    def fewest_tokens(self, states: np.ndarray) -> np.ndarray:
+        """Tokens that are at least needed from each of these states to a text that matches: (n,) -> (n,)."""
+        if len(self.vocabulary.single_bytes) < 256:  # `shortest` does not count texts with the other bytes
+            return np.zeros(len(states))
+        return self.automaton.shortest[states] / self.vocabulary.longest
+
+    def tokens_to_finish(self, state: int, limit: float = math.inf) -> float:
         """How many tokens it takes from here to a text that matches, along a way that was found; inf if there is none.
 
-        It need not be the shortest way. But it is a way: if this is n > 0, there is a token after which it is n - 1 or
-        less. The way goes in each state to the one that has the fewest bytes to the end.
+        limit: a way of more tokens is not followed to its end, and counts as inf.
+        The way need not be the shortest one. But it is a way: if this is n > 0, there is a token after which it is
+        n - 1 or less. It goes in each state to the one that has the fewest bytes to the end.
         """
         way = [state]
         while way[-1] not in self._to_finish:
+            if len(way) > limit:
+                return math.inf
             if self.automaton.accepts(way[-1]):
                 self._to_finish[way[-1]] = 0.0
             else:
                 way.append(self._nearer_to_the_end(way[-1]))
+        rest = self._to_finish[way[-1]]
         for distance, earlier in enumerate(reversed(way)):
-            self._to_finish[earlier] = self._to_finish[way[-1]] + distance
+            self._to_finish[earlier] = rest + distance
         return self._to_finish[state]
 
     def _nearer_to_the_end(self, state: int) -> int:
