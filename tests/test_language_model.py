@@ -85,7 +85,7 @@ def test_longer_than_the_context_it_goes_on():
     assert len(model.tokenizer.encode(model.generate("To be", max_tokens=100, seed=1))) > 50
 
 
-def test_sampling_options_reach_the_dice():
+def test_sampling_options_change_the_text():
     likeliest = model.generate("To be", temperature=0, max_tokens=20)
     for option in ({"top_k": 1}, {"top_p": 1e-9}, {"min_p": 1.0}):
         assert model.generate("To be", temperature=1.0, max_tokens=20, seed=5, **option) == likeliest

@@ -5,14 +5,14 @@
     for piece in chat.say("What is the capital of France?"):
         print(piece, end="", flush=True)
 
-A model that talks is still one that goes on with a text. The whole conversation is written down as one text, in the
-form that the model was trained on (its chat template), up to the place where the next reply begins; what the model
-writes there, until it draws the token that ends a turn, is the reply.
+A chat model continues a text like any other model. The whole conversation becomes one text, in the form that the model
+was trained on (its chat template), up to the place where the next reply begins. The tokens that the model generates
+there, until it samples the stop token that ends a turn, are the reply.
 
-The next time, nearly all of that text is the same. So the key-value cache is kept; it goes back to where the old and
-the new text part, and only the rest is read. The replies are those of a session that reads everything anew.
+At the next turn nearly all of that text is the same. So the KV cache is kept: it is truncated to what the old and the
+new text share, and only the rest is read. The replies are those of a session that reads everything again.
 
-Comes before: `language_model`, `text.chat` (the templates), `generation`. Comes after: `tinygrad-llm chat`.
+Builds on: `language_model`, `text.chat` (the templates), `generation`. Used by: `tinygrad-llm chat`.
 Left out on purpose: forgetting old turns when the context is full, tools, images.
 """
 
@@ -39,8 +39,8 @@ class Why(NamedTuple):
     """A token of a reply, and what else it could have been.
 
     said: the token and the most probable other ones, as the model said.
-    sampled_log_p: log p of the token in the distribution that it was drawn from, after the samplers; in nats.
-    others_sampled_log_p: the same of the others, in their order; -inf for one that could not be drawn.
+    sampled_log_p: log p of the token in the distribution that it was sampled from, in nats.
+    others_sampled_log_p: the same of the others, in their order; -inf for one that could not be sampled.
     """
 
     said: TokenAlternatives
@@ -93,7 +93,7 @@ class ChatSession:
 
     @property
     def seed(self) -> int:
-        """Decides, together with the conversation, what is drawn. Raises InputError when it is set below 0."""
+        """Decides, together with the conversation, what is sampled. Raises InputError when it is set below 0."""
         return self._seed
 
     @seed.setter
@@ -107,9 +107,9 @@ class ChatSession:
         return [dict(message) for message in self._history]
 
     def say(self, text: str) -> Iterator[str]:
-        """The reply to `text`, piece by piece while it is written.
+        """The reply to `text`, piece by piece while it is generated.
 
-        When nobody asks for more pieces, or Ctrl-C is pressed, the reply ends there, and is remembered so.
+        When no more pieces are taken, or Ctrl-C is pressed, the reply ends there, and is kept so.
         Raises InputError when the conversation has become longer than the context.
         """
         if self._reply is not None:
@@ -139,7 +139,7 @@ class ChatSession:
         self._history, self._why = [], []
 
     def _pieces(self, message: dict[str, str], ids: list[int], builder: TextBuilder) -> Generator[str, None, None]:
-        # By turn, so that a reply does not depend on how many tokens the replies before it were drawn as.
+        # By turn, so that a reply does not depend on how many tokens the replies before it had.
         rng = np.random.default_rng([self.seed, len(self._history)])
         self._go_back(ids)
         self._why = []

@@ -82,7 +82,7 @@ class LanguageModel(SaysOtherNames):
 
     @classmethod
     def load(cls, name: str | Path) -> Self:
-        """The model behind a name, ready to write, to be looked into and to be trained; weights in float32.
+        """The model behind a name, ready to generate, to be looked into and to be trained; weights in float32.
 
         name: "smollm2-135m-instruct" or "gemma-3-270m", which are downloaded once; "hf:owner/name" of huggingface.co;
         the path of a GGUF file, of a run folder that `tinygrad-llm train` wrote, or of a folder in Hugging Face's
@@ -124,7 +124,7 @@ class LanguageModel(SaysOtherNames):
             f"width {config.width}, {config.vocab_size:,} tokens, context {config.context})"
         )
 
-    # --- writing -------------------------------------------------------------------------------------------
+    # --- generating ----------------------------------------------------------------------------------------
 
     def next_token(self, prompt: str) -> Distribution:
         """How probable every token is as the next one after `prompt`: a distribution that shows its top ten.
@@ -212,7 +212,7 @@ class LanguageModel(SaysOtherNames):
         return SamplingConfig.of(**sampling).chain(self.tokenizer)
 
     def constraint(self, regex: str | None = None, json_schema: Schema | None = None) -> Constraint | None:
-        """What a text has to look like, so that only tokens are drawn with which it still can; None for anything.
+        """What a text has to look like, so that only tokens remain with which it still can; None for anything.
 
         regex: a regular expression that the whole text matches, as `constraints.regular_expressions` reads it.
         json_schema: the shape of a JSON value, as a dict; see `constraints.json_schema`.
@@ -275,7 +275,7 @@ class LanguageModel(SaysOtherNames):
         draft: Draft | LanguageModel | str | None = None,
         **sampling: Any,
     ) -> tuple[TextBuilder, Iterator[GenerationStep]]:
-        """The text that is going to be written, empty, and what is drawn for it. Everything asked for is checked."""
+        """The empty text and the steps that fill it. All arguments are checked here."""
         sampler, rng, ids = self.sampler(**sampling), seeded_generator(seed), self._prompt_ids(prompt)
         sampler = constrained(sampler, self.constraint(regex, json_schema), len(ids), max_tokens)
         if draft is None:
@@ -305,8 +305,8 @@ class LanguageModel(SaysOtherNames):
         """`count` texts as `generate` samples them, all at once, the most probable one first.
 
         by: "mean" compares log p per token, "sum" that of whole texts, for which short ones are better. Text number i
-        (from 0) is drawn with the seed plus i. All end where the context does. Everything else as in `generate`, but no
-        draft. See `generation.best_of_n`.
+        (from 0) is sampled with the seed plus i. All end where the context does. Everything else as in `generate`, but
+        no draft. See `generation.best_of_n`.
         """
         ids = self._prompt_ids(prompt)
         room = self._room(ids, max_tokens)
@@ -335,7 +335,7 @@ class LanguageModel(SaysOtherNames):
         json_schema: Schema | None = None,
         **sampling: Any,
     ) -> list[GeneratedText]:
-        """The most probable texts after `prompt` that `beams` beams find, the best first; nothing is drawn.
+        """The most probable texts after `prompt` that `beams` beams find, the best first; nothing is random.
 
         length_penalty: 0 takes the most probable text, which is often a short one; 0.6 to 1 makes up for that.
         sampling: as in `sampler`, and changes what is probable: no_repeat_ngrams=3 for instance; without, it is what
@@ -423,7 +423,7 @@ class LanguageModel(SaysOtherNames):
     def alternatives(self, text: str | GeneratedText, prompt: str = "", count: int = 5) -> Alternatives:
         """What else `text` could have said: for each token how probable it was after those before it, and the others.
 
-        text: any text, or one that the model wrote, which brings its prompt with it. prompt: what stands before it.
+        text: any text, or one that the model generated, which brings its prompt with it. prompt: what stands before it.
         count: other tokens for each. Raises InputError for an empty text.
         """
         from tinygrad_llm.pictures.alternatives import Alternatives  # here, because `import tinygrad_llm` must be quick

@@ -90,7 +90,7 @@ def test_commands(model):
 
 def test_why_shows_each_token_and_what_else_could_have_been(model):
     reply, header, *table, caption = run("Hello\n/why\n", *OPTIONS).stdout.splitlines()
-    assert header.split() == ["token", "p", "drawn", "instead"] and caption.startswith("p: ")
+    assert header.split() == ["token", "p", "sampled", "instead"] and caption.startswith("p: ")
     chat = session(model)
     assert say(chat, "Hello") == reply and len(table) == len(reply)
     for row, why, letter in zip(table, chat.why(), reply, strict=True):

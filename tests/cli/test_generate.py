@@ -248,8 +248,8 @@ def test_next_shows_as_many_as_asked(folder):
         (["--sampler", "top_k=3", "--top-k", "3"], "sampler is the whole sampler chain"),
         (["--beam", "0"], "beams must be an integer of at least 1"),
         (["--best-of", "0"], "count must be an integer of at least 1"),
-        (["--beam", "2", "--best-of", "2"], "--beam looks for a text and --best-of draws some"),
-        (["--beam", "2", "--draft", "prompt-lookup"], "--draft is for drawing one text"),
+        (["--beam", "2", "--best-of", "2"], "--beam searches for a text and --best-of samples some"),
+        (["--beam", "2", "--draft", "prompt-lookup"], "--draft works with sampling one text"),
     ],
 )
 def test_values_that_cannot_be_are_all_that_is_said(folder, arguments, message, monkeypatch, capsys):

@@ -1,14 +1,14 @@
-"""`tinygrad-llm chat`: a conversation in the terminal. Replies appear as they are written; `/why` looks behind them.
+"""`tinygrad-llm chat`: a conversation in the terminal. Replies appear token by token; `/why` shows the alternatives.
 
 What begins with a slash is for this program, everything else for the model. From a pipe it works too: a line of input
-is a turn, and only the replies are written.
+is a turn, and only the replies are printed.
 """
 
 import contextlib
 import io
 import math
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,11 +16,12 @@ from rich.table import Table
 from rich.text import Text
 
 from tinygrad_llm.chat_session import ChatSession, Why
-from tinygrad_llm.cli.arguments import NO_SAMPLING, ModelArgument, with_sampling
+from tinygrad_llm.cli.arguments import ModelArgument
 from tinygrad_llm.cli.generate import print_pieces
 from tinygrad_llm.cli.messages import show_error
+from tinygrad_llm.cli.options import OptionsOf, expand_options
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.generation.sampling_config import SamplingConfig
+from tinygrad_llm.generation.sampling_config import TEMPERATURE, SamplingConfig
 from tinygrad_llm.language_model import LanguageModel
 from tinygrad_llm.pictures.distribution import bar, label, number
 from tinygrad_llm.text.tokenizer import Tokenizer
@@ -36,16 +37,17 @@ COMMANDS = {
 BAR_WIDTH = 8  # characters of a bar in the table of `/why`
 
 
-@with_sampling()
+@expand_options
 def chat(
     model: ModelArgument,
     system: Annotated[str | None, typer.Option(help="What the model is told about its part.")] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="The longest reply.")] = 1000,
-    sampling: SamplingConfig = NO_SAMPLING,
+    *,
+    sampling: Annotated[dict[str, Any], OptionsOf(SamplingConfig(temperature=TEMPERATURE))],
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed and the same words: the same replies.")] = None,
 ) -> None:
     """Talk with a model that was trained to hold a conversation."""
-    session = ChatSession(LanguageModel.load(model), system, seed=seed, max_tokens=max_tokens, **sampling.given())
+    session = ChatSession(LanguageModel.load(model), system, seed=seed, max_tokens=max_tokens, **sampling)
     console = Console(highlight=False)
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     if isinstance(sys.stdin, io.TextIOWrapper):
@@ -106,7 +108,7 @@ def obey(line: str, session: ChatSession, console: Console) -> bool:
             if not session.why():
                 raise InputError("/why: there is no reply yet. Say something first.")
             console.print(why_table(session.why(), session.model.tokenizer, console.width))
-            console.print("p: as the model says; drawn: after the samplers; dim: what they left out", style="dim")
+            console.print("p: of the model; sampled: after the sampler chain; dim: what it left out", style="dim")
         case _:
             raise InputError(f"there is no command {command}. /help shows all of them.")
     return True
@@ -124,7 +126,7 @@ def why_table(whys: list[Why], tokenizer: Tokenizer, width: int) -> Table:
     table = Table.grid(padding=(0, 2))
     for justify in ("left", "left", "right", "left"):
         table.add_column(justify=justify, no_wrap=True)
-    table.add_row(*(Text(name, "dim") for name in ("token", "p", "drawn", "instead")))
+    table.add_row(*(Text(name, "dim") for name in ("token", "p", "sampled", "instead")))
     names = [label(tokenizer.token_bytes(why.said.token)) for why in whys]
     room = width - max(map(len, [*names, "token"])) - (BAR_WIDTH + len(" 0.1234")) - len("0.1234") - 3 * 2
     for name, why in zip(names, whys, strict=True):

@@ -1,4 +1,4 @@
-"""`tinygrad-llm generate`: the model goes on where the prompt ends, and the text appears as it is drawn.
+"""`tinygrad-llm generate`: the model continues the prompt, and the text appears token by token.
 
 With --beam and --best-of a text is looked for, and appears when it has been found.
 """
@@ -13,12 +13,18 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from tinygrad_llm.cli.arguments import NO_SAMPLING, PROMPT_HELP, ModelArgument, sampling_option, with_sampling
+from tinygrad_llm.cli.arguments import PROMPT_HELP, ModelArgument
+from tinygrad_llm.cli.options import OptionsOf, expand_options
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.files import read_text
 from tinygrad_llm.generation.generated_text import GeneratedText
-from tinygrad_llm.generation.sampling_config import SamplingConfig
+from tinygrad_llm.generation.sampling_config import PANEL, TEMPERATURE, SamplingConfig
 from tinygrad_llm.language_model import LanguageModel
+
+
+def choosing(help: str, **more: Any) -> Any:
+    """An option that says how tokens are chosen, beside those of `SamplingConfig`."""
+    return typer.Option(rich_help_panel=PANEL, help=help, **more)
 
 
 def showing(help: str, *names: str, **more: Any) -> Any:
@@ -26,51 +32,54 @@ def showing(help: str, *names: str, **more: Any) -> Any:
     return typer.Option(*names, rich_help_panel="Which texts are shown", help=help, **more)
 
 
-@with_sampling()
+@expand_options
 def generate(
     model: ModelArgument,
     prompt: Annotated[str, typer.Argument(metavar="[PROMPT]", help=PROMPT_HELP)] = "",
     max_tokens: Annotated[int, typer.Option(min=1, help="Stop after this many tokens.")] = 200,
-    seed: Annotated[int | None, typer.Option(min=0, help="The same seed writes the same text.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The same seed gives the same text.")] = None,
     stop: Annotated[list[str] | None, typer.Option(help="End before this string. May be repeated.")] = None,
     draft: Annotated[
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="Guess several tokens at a time, with a smaller model that has the same tokenizer, or with "
+            help="Propose several tokens at a time, with a smaller model that has the same tokenizer, or with "
             "prompt-lookup: from what stands in the text. Changes the speed, and not how probable a text is.",
         ),
     ] = None,
-    sampling: SamplingConfig = NO_SAMPLING,
-    regex: Annotated[str | None, sampling_option("A regular expression that the whole text has to match.")] = None,
+    *,
+    sampling: Annotated[dict[str, Any], OptionsOf(SamplingConfig(temperature=TEMPERATURE))],
+    regex: Annotated[str | None, choosing("A regular expression that the whole text has to match.")] = None,
     json_schema: Annotated[
-        Path | None, sampling_option("A JSON schema: the text is a JSON value that is valid under it.", metavar="FILE")
+        Path | None, choosing("A JSON schema: the text is a JSON value that is valid under it.", metavar="FILE")
     ] = None,
     samples: Annotated[
         int, showing("How many texts; number i takes the seed plus i. Of --beam and --best-of the best.", min=1)
     ] = 1,
     beam: Annotated[
-        int | None, showing("Look for the most probable text, with so many beams, instead of drawing one.", metavar="N")
+        int | None, showing("Search the most probable text with so many beams, instead of sampling one.", metavar="N")
     ] = None,
     length_penalty: Annotated[
         float, showing("Of --beam: 0 is for the most probable text, a short one; 0.6 to 1 makes up for that.")
     ] = 0.0,
     best_of: Annotated[
-        int | None, showing("Draw so many texts, and show the one that is most probable per token.", metavar="N")
+        int | None, showing("Sample so many texts, and show the one that is most probable per token.", metavar="N")
     ] = None,
     alternatives: Annotated[bool, showing("Show what else each token could have been.", "--alternatives")] = False,
 ) -> None:
-    """Let a trained model go on writing after PROMPT."""
+    """Generate text after PROMPT with a trained model."""
     if beam is not None and best_of is not None:
-        raise InputError("--beam looks for a text and --best-of draws some: ask for one of them.")
+        raise InputError("--beam searches for a text and --best-of samples some: give one of them.")
     if draft is not None and (beam is not None or best_of is not None):
-        raise InputError("--draft is for drawing one text after the other: leave it out with --beam and --best-of.")
+        raise InputError(
+            "--draft works with sampling one text after the other: leave it out with --beam and --best-of."
+        )
     loaded = LanguageModel.load(model)
     first = secrets.randbelow(1_000_000) if seed is None else seed
-    options: dict[str, Any] = sampling.given() | {"stop": stop, "regex": regex}
+    options: dict[str, Any] = sampling | {"stop": stop, "regex": regex}
     options["json_schema"] = None if json_schema is None else read_schema(json_schema)
     draft_model = None if draft is None else loaded.draft(draft)
-    # All texts are begun before anything is written, so that a mistake in the options is the only thing said.
+    # All texts are begun before anything is printed, so that a mistake in the options is the only thing said.
     texts: Sequence[GeneratedText | Iterator[str]]
     if beam is not None:
         texts = loaded.beam_search(prompt, beam, max_tokens, length_penalty=length_penalty, **options)[:samples]
@@ -79,12 +88,12 @@ def generate(
     else:
         start: Callable[..., GeneratedText | Iterator[str]] = loaded.generate if alternatives else loaded.stream
         texts = [start(prompt, max_tokens, seed=first + i, draft=draft_model, **options) for i in range(samples)]
-    if seed is None and beam is None and sampling.temperature != 0:  # otherwise nothing is left to chance
+    if seed is None and beam is None and sampling.get("temperature") != 0:  # otherwise nothing is left to chance
         typer.secho(f"seed {first} (the same text again: --seed {first})", dim=True, err=True)
     for number, text in enumerate(texts):
         if len(texts) > 1:
-            is_drawn = beam is None and best_of is None
-            name = odds(text) if isinstance(text, GeneratedText) and not is_drawn else f"seed {first + number}"
+            is_sampled = beam is None and best_of is None
+            name = odds(text) if isinstance(text, GeneratedText) and not is_sampled else f"seed {first + number}"
             typer.secho(f"--- {number + 1} of {len(texts)}, {name} ---", dim=True)
         typer.secho(prompt, bold=True, nl=False)
         print_pieces([text] if isinstance(text, GeneratedText) else text)

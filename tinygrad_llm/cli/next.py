@@ -5,12 +5,13 @@ there, and with --tree what may come after them.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from tinygrad_llm.cli.arguments import NO_SAMPLING, PROMPT_HELP, ModelArgument, with_sampling
+from tinygrad_llm.cli.arguments import PROMPT_HELP, ModelArgument
+from tinygrad_llm.cli.options import OptionsOf, expand_options
 from tinygrad_llm.drawing.svg import Picture
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation.logits_processors import SamplerChain
@@ -19,12 +20,13 @@ from tinygrad_llm.language_model import LanguageModel
 from tinygrad_llm.pictures.distribution import SHOWN
 
 
-@with_sampling(temperature=1.0)
+@expand_options
 def next_token(
     model: ModelArgument,
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help=PROMPT_HELP)],
     top: Annotated[int, typer.Option(min=1, help="How many tokens to show.")] = SHOWN,
-    sampling: SamplingConfig = NO_SAMPLING,
+    *,
+    sampling: Annotated[dict[str, Any], OptionsOf(SamplingConfig(temperature=1.0))],
     stages: Annotated[
         bool, typer.Option("--stages", help="Show the distribution after each stage of the sampler chain.")
     ] = False,
@@ -42,9 +44,9 @@ def next_token(
         raise InputError("--save needs --stages or --tree, which are what can be saved.")
     loaded, console = LanguageModel.load(model), Console()
     if tree:
-        show(loaded.tree(prompt, depth, branches, mass=mass, least=least, **sampling.given()), console, save)
+        show(loaded.tree(prompt, depth, branches, mass=mass, least=least, **sampling), console, save)
         return
-    sampler = sampling.chain(loaded.tokenizer, temperature=1.0) if sampling.given() else SamplerChain()
+    sampler = SamplingConfig.of(**sampling).chain(loaded.tokenizer, temperature=1.0) if sampling else SamplerChain()
     all_stages = loaded.next_token(prompt).stages(sampler, top)
     if stages:
         show(all_stages, console, save)

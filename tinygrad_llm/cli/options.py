@@ -53,6 +53,7 @@ class OptionsOf:
     def parameters(self) -> list[inspect.Parameter]:
         """One keyword-only parameter, annotated for Typer, for every field that becomes an option."""
         types = get_type_hints(self.source if isinstance(self.source, type) else type(self.source))
+        types |= {field.name: typed for field in fields(self.source) if (typed := field.metadata.get("typed"))}
         return [
             inspect.Parameter(
                 field.name,

@@ -3,8 +3,8 @@
 Read in this order: `generate.py` is the loop, `cache.py` makes it cheap, `logits_processors.py` holds the stages of the
 sampler chain, `text_stream.py` decodes the ids as they come, `scoring.py` asks how probable a given text is. `beam.py`,
 `best_of.py` and `tree.py` look at several continuations at once, `alternatives.py` at what was not chosen.
-`speculative.py` writes several tokens per pass of the model; `constraints/`, which has a front page of its own, lets
-only texts of a given shape come out.
+`speculative.py` generates several tokens per pass of the model; `constraints/`, which has a front page of its own,
+lets only texts of a given shape come out.
 """
 
 from tinygrad_llm.generation.alternatives import TokenAlternatives, step_alternatives, text_alternatives

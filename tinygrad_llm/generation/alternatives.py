@@ -1,9 +1,9 @@
-"""What else could it have said? For each token of a text, the other tokens that might have stood there.
+"""What could have stood there instead: for each token of a text, the most probable other tokens.
 
     ids (T,) -> for each token after the first: its log p, its rank, and the most probable others
 
-Comes before: `scoring`, which gives the log p alone; `generate`, which has the distributions at hand while it writes.
-Comes after: `pictures.alternatives`.
+Builds on: `scoring`, which gives the log p alone; `generate`, whose steps carry the distributions.
+Used by: `pictures.alternatives`, `chat_session`.
 """
 
 from __future__ import annotations
@@ -63,11 +63,11 @@ def text_alternatives(
 
 
 def step_alternatives(
-    drawn: Iterable[GenerationStep], count: int = COUNT, sampled: bool = False
+    steps: Iterable[GenerationStep], count: int = COUNT, sampled: bool = False
 ) -> list[TokenAlternatives]:
-    """The same of a text while it is drawn, at no extra cost. sampled: as the sampler saw it, not as the model said."""
+    """The same of a text while it is generated, at no extra cost. sampled: after the sampler chain."""
     check_count(count)
-    return [token_alternatives(one.sampled_log_p if sampled else one.log_p, one.token, count) for one in drawn]
+    return [token_alternatives(step.sampled_log_p if sampled else step.log_p, step.token, count) for step in steps]
 
 
 def token_alternatives(log_p: np.ndarray, token: int, count: int) -> TokenAlternatives:

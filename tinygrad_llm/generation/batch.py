@@ -1,17 +1,17 @@
 """Several texts at once: the weights of the model are fetched from memory once per step, for all of them.
 
-Writing one text, a computer mostly waits for the weights to arrive from memory; the multiplications are few. Eight
-texts need the same weights. So eight cost little more than one, and each gets the same tokens as by itself.
+Generating one text mostly waits for the weights to arrive from memory; the multiplications are few. Eight texts need
+the same weights. So eight cost little more than one, and each gets the same tokens as by itself.
 
-Prompts of different lengths are padded at the front, so that all texts end together and grow at the same place:
+Prompts of different lengths are padded at the front, so that all texts end at the same position:
 
     · · · T o   b e        starts = [3, 0, 5]: what stands before a row's start is padding, which no token looks at,
     R O M E O   a n        and positions are counted from there
     · · · · · I   a
 
-Comes before: `generate`, the same loop for one text; `cache`, which knows of the padding. Comes after:
-`language_model.write_many`.
-Left out on purpose: taking in new prompts while others are being written, as servers do.
+Builds on: `generate`, the same loop for one text; `cache`, which handles the padding. Used by:
+`language_model.generate_batch`, `best_of`.
+Left out on purpose: adding new prompts while others are being generated (continuous batching), as servers do.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tinygrad_llm.generation.logits_processors import LogitsProcessor, sample, s
 from tinygrad_llm.nn.functional import log_softmax
 from tinygrad_llm.nn.transformer import Transformer
 
-PADDING = 0  # any token will do: nobody looks at it
+PADDING = 0  # any token will do: attention never looks at it
 
 
 def generate_batch_steps(
@@ -47,7 +47,7 @@ def generate_batch_steps(
     stop_tokens: Collection[int] = (),
     finished: Callable[[int], bool] = lambda row: False,
 ) -> Iterator[tuple[int, GenerationStep]]:
-    """What the model draws after each of the prompts: pairs of a prompt's number and a token with its distributions.
+    """The steps of generation after each of the prompts: pairs of a prompt's number and a token with its distributions.
 
     One token for each text, in the order of the prompts, then the next for each; a text that has ended is left out, and
     costs nothing any more. For each text it is what `generate_steps` gives for its prompt, sampler and generator alone.
@@ -77,7 +77,7 @@ def _steps(
     finished: Callable[[int], bool],
 ) -> Iterator[tuple[int, GenerationStep]]:
     firsts = [0] * len(texts)  # of the ids in each text that the model can see
-    rows = list(range(len(texts)))  # the texts that are still written
+    rows = list(range(len(texts)))  # the texts that have not ended
     cache = None
     for _ in range(max_tokens):
         if not rows:
@@ -133,7 +133,7 @@ def generate_batch(
     stop_tokens: Collection[int] = (),
 ) -> list[list[int]]:
     """The tokens alone, a list for each prompt; all the rest as in `generate_batch_steps`."""
-    written: list[list[int]] = [[] for _ in prompts]
-    for row, drawn in generate_batch_steps(model, prompts, max_tokens, samplers, rngs, stop_tokens=stop_tokens):
-        written[row].append(drawn.token)
-    return written
+    generated: list[list[int]] = [[] for _ in prompts]
+    for row, step in generate_batch_steps(model, prompts, max_tokens, samplers, rngs, stop_tokens=stop_tokens):
+        generated[row].append(step.token)
+    return generated

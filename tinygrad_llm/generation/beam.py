@@ -1,13 +1,13 @@
-"""Beam search: looking for the most probable continuation, rather than drawing one.
+"""Beam search: finds the most probable continuations, where sampling takes random ones.
 
-To take the most probable token each time ("greedy") does not find the most probable text: a first word that is a little
-less probable may open the way to much more probable ones. To try every text is impossible. Beam search keeps the
-`beams` most probable beginnings, extends each by every token, and keeps the most probable of those.
+Taking the most probable token each time ("greedy") does not find the most probable text: a first word that is a little
+less probable may lead to much more probable ones. Trying every text is impossible. Beam search keeps the `beams` most
+probable beginnings, extends each by every token, and keeps the most probable of those.
 
-For open-ended writing the most probable text is a dull one; where there is a right answer (translation, completing a
-fact) it is what one wants.
+For open-ended text the most probable continuation is a dull one; beam search is for tasks with a right answer, such as
+translation or completing a fact.
 
-Comes before: `continuations`. Comes after: `language_model`.
+Builds on: `continuations`. Used by: `language_model`.
 Left out on purpose: groups of beams that must differ (Vijayakumar et al. 2018).
 """
 
@@ -46,7 +46,7 @@ def beam_search(
     length penalty: at 0, log p itself, for which long texts are always worse than short ones; 0.6 to 1 makes up for it.
 
     sampler: changes the distributions before they are searched, `NoRepeatNgrams(3)` for instance; the log p of the
-    score is then that after it. Nothing is drawn: the same text has the same continuations.
+    score is then that after it. Nothing is random: the same text has the same continuations.
 
     With one beam and no length penalty this is greedy decoding. With so many that nothing is left out, it is exact.
     Sources: Sutskever et al. 2014, section 3.2; Wu et al. 2016, equation 14 (without the coverage penalty, which is for

@@ -1,10 +1,10 @@
-"""Best of n: draw several continuations, keep the one that the model itself finds the most probable.
+"""Best of n: samples several continuations and keeps the one that the model itself finds most probable.
 
-Between sampling, which may have bad luck, and beam search, which has no surprises left: the texts are drawn as always,
-and chosen among afterwards.
+It stands between sampling, which may be unlucky, and beam search, which only finds the expected: the texts are sampled
+as always, and ranked afterwards.
 
-Comes before: `continuations`. Comes after: `language_model`.
-Left out on purpose: choosing by another judge than the model (a reward model).
+Builds on: `continuations`, `batch`. Used by: `language_model`.
+Left out on purpose: ranking by another judge than the model, which `feedback.best_of_n` does.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def best_of_n(
     stop_tokens: Collection[int] = (),
     finished: Callable[[tuple[int, ...]], bool] = lambda tokens: False,
 ) -> list[Continuation]:
-    """`count` continuations, drawn in one batch; the best first, equals in the order in which they were drawn.
+    """`count` continuations, sampled in one batch; the best first, equals in the order of their generators.
 
-    rngs: a generator for each of them. Number i is what `generate_tokens` writes with generator i; so the same seeds
+    rngs: a generator for each of them. Number i is what `generate_tokens` gives with generator i; so the same seeds
     give the same texts, and more of them do not change the earlier ones.
     by: "mean" takes the highest log p per token, "sum" the highest log p of the whole, for which short texts are better
     than long ones. Either is what the model says, before the sampler; a stop token counts as well.
@@ -51,23 +51,23 @@ def best_of_n(
     if by not in ("mean", "sum"):
         raise InputError(f"by must be 'mean' or 'sum', it was {by!r}.")
     text = checked_prompt(model, ids, max_tokens)
-    drawn, rows = [Continuation()] * count, list(range(count))  # rows: which of them are still going on
+    texts, rows = [Continuation()] * count, list(range(count))  # rows: which of them are still going on
     for step in range(max_tokens):
         if step == 0:
             logits, cache = read_together(model, [text] * count)  # (B, V)
         else:
-            logits = next_logits(model, np.array([drawn[i].tokens[-1:] for i in rows]), cache)  # (B, V)
+            logits = next_logits(model, np.array([texts[i].tokens[-1:] for i in rows]), cache)  # (B, V)
         log_p = log_softmax(logits)  # (B, V)
         going_on = []  # places in `rows`
         for place, i in enumerate(rows):
-            sampled = sampling_distribution(sampler, logits[place], [*text, *drawn[i].tokens])  # (V,)
+            sampled = sampling_distribution(sampler, logits[place], [*text, *texts[i].tokens])  # (V,)
             token = int(sample(sampled, rngs[i]))
             ends = token in stop_tokens
-            drawn[i] = drawn[i].then(token, float(log_p[place, token]), float(sampled[token]), ends=ends)
-            if not ends and not finished(drawn[i].tokens):
+            texts[i] = texts[i].then(token, float(log_p[place, token]), float(sampled[token]), ends=ends)
+            if not ends and not finished(texts[i].tokens):
                 going_on.append(place)
         if not going_on:
             break
         if len(going_on) < len(rows):
             cache, rows = cache.select(going_on), [rows[place] for place in going_on]
-    return sorted(drawn, key=lambda one: -(one.mean_log_p if by == "mean" else one.log_p))
+    return sorted(texts, key=lambda one: -(one.mean_log_p if by == "mean" else one.log_p))

@@ -1,11 +1,10 @@
 """Several continuations of one text, side by side in one batch: what `beam`, `best_of` and `tree` have in common.
 
-The text is read once. Then each continuation is a row of the batch, with its own copy of what the cache remembers, and
-all rows grow by one token at a time. Reading the model's weights is what a token costs, so eight rows cost little more
-than one.
+The prompt is read once. Then each continuation is a row of the batch, with its own copy of the KV cache, and all rows
+grow by one token at a time. A token costs reading the model's weights, so eight rows cost little more than one.
 
-Comes before: `cache`, `generate`, `batch`. Comes after: `beam`, `best_of`, `tree`.
-Left out on purpose: texts longer than the context. Whoever compares continuations wants all of them seen whole.
+Builds on: `cache`, `generate`, `generated_text`. Used by: `beam`, `best_of`, `tree`.
+Left out on purpose: texts longer than the context. Continuations are compared as wholes, which the model must see.
 """
 
 from __future__ import annotations

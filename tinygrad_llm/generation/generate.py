@@ -1,4 +1,4 @@
-"""The loop in which a model writes: read the text, choose a token, append it, and again.
+"""The generation loop: compute the logits, sample a token, append it, repeat.
 
 Builds on: `cache`, `logits_processors`. Used by: `batch`, the same for several texts at once; `generated_text`, which
 makes text of the ids as they come.
@@ -24,10 +24,10 @@ PREFILL = 512  # tokens of long prompts that are read at once, all rows together
 
 
 class GenerationStep(NamedTuple):
-    """A token that was drawn, and the two distributions it may be asked about, both (V,), float64, in nats.
+    """A sampled token with two distributions, both (V,), float64, in nats.
 
-    log_p: what the model said. sampled_log_p: what the sampler made of it, and what the token was drawn from. They are
-    kept apart because they answer different questions: how surprised the model is, and how probable the draw was.
+    log_p: the model's. sampled_log_p: the one after the sampler chain, which the token was sampled from. They answer
+    different questions: how surprising the token is to the model, and how probable it was to be sampled.
     """
 
     token: int
@@ -45,17 +45,17 @@ def generate_steps(
     cache: GrowingCache | None = None,
     stop_tokens: Collection[int] = (),
 ) -> Iterator[GenerationStep]:
-    """What the model draws after `ids`, token by token, at most `max_tokens` of them.
+    """The steps of generation after `ids`, one per token, at most `max_tokens` of them.
 
-    sampler: what changes the distribution before it is drawn from, a `logits_processors.SamplerChain` for instance.
-    rng: draws; the same generator state gives the same tokens.
+    sampler: the logits processor, such as a `logits_processors.SamplerChain`.
+    rng: samples the tokens; the same generator state gives the same tokens.
     cache: may remember a beginning of `ids` already (a prompt that several texts share); it is extended in place.
     stop_tokens: end the text; they are not given out.
 
     A text may grow longer than the model's context. When it is full, the model goes on with the last half of what it
     saw and reads that again from position 0: learned positions belong to places in the context, so the cached vectors
-    cannot move up by one. It is the honest half: after it has slid, each token is chosen with half a context to a whole
-    one in view, at the price of one reading per half context. The sampler is shown the whole text all the time.
+    cannot move up by one. From then on each token has half a context to a whole one in view, at the price of one
+    prefill per half context. The sampler always gets the whole text.
 
     Raises InputError when `ids` is empty, longer than the context or not in the vocabulary.
     """
@@ -100,8 +100,8 @@ def generate_tokens(
     stop_tokens: Collection[int] = (),
 ) -> Iterator[int]:
     """The tokens alone, one by one; all the rest as in `generate_steps`."""
-    drawn = generate_steps(model, ids, max_tokens, sampler, rng, cache=cache, stop_tokens=stop_tokens)
-    return (one.token for one in drawn)
+    steps = generate_steps(model, ids, max_tokens, sampler, rng, cache=cache, stop_tokens=stop_tokens)
+    return (step.token for step in steps)
 
 
 def first_in_view(first: int, length: int, context: int) -> int:

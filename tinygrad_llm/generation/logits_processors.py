@@ -262,7 +262,7 @@ def sample(log_p: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
     The interval from 0 to 1 is divided among the tokens, each as long as its probability, and a random number falls
     into one of them (the inverse of the cumulative distribution). A token of probability 0 has no interval and is
-    never drawn. Takes one number from `rng` for each distribution.
+    never sampled. Takes one number from `rng` for each distribution.
     """
     if log_p.ndim == 1 and 2 * len(possible := np.flatnonzero(log_p > -np.inf)) < len(log_p):
         return possible[sample(log_p[possible], rng)]  # the same, without all those that were removed

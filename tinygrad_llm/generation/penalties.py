@@ -1,15 +1,14 @@
-"""Stages that look at the text so far: against a model that goes round in circles.
+"""Logits processors that look at the text so far: against repetition.
 
-A model that has once repeated itself sees a text that repeats itself, and finds it the more probable that it goes on
-like this. These stages take probability from tokens that have been there already. They fit the protocol of
-`logits_processors.LogitsProcessor` and stand in a chain like all others:
+A model that has repeated itself once sees a text that repeats itself, and finds more repetition probable. These
+processors lower the logits of tokens that are in the text already. They follow `logits_processors.LogitsProcessor`:
 
     logits (V,), text (T,)  ->  logits (V,)
 
-The text is everything so far, the prompt included. Put them before the stages that remove tokens, or the token that
+The text is everything so far, the prompt included. Put them before the processors that remove tokens, or the token that
 should come instead may be gone already.
 
-Comes before: `logits_processors`. Comes after: `sampler_chain`.
+Builds on: `logits_processors`. Used by: `sampler_chain`.
 Left out on purpose: penalties for whole sequences (DRY) and for the words of a topic.
 """
 
@@ -104,7 +103,7 @@ class PresencePenalty:
 
 @dataclass(frozen=True)
 class NoRepeatNgrams:
-    """Forbids every token that would end a row of n tokens which is in the text already.
+    """Forbids every token that would complete an n-gram which is in the text already.
 
     n = 1 forbids all tokens of the text. Source: Paulus et al. 2018, section 2.5, with n = 3.
 

@@ -1,6 +1,6 @@
-"""Where the time of writing goes: first the prompt, which is read at once, then one token after the other.
+"""Where the time of generation goes: first prefill, which reads the prompt at once, then decoding, token by token.
 
-Comes before: `debugging.profile`, `generate`, which is what is watched. Comes after: `tinygrad-llm profile`.
+Builds on: `debugging.profile`, `generate`. Used by: `tinygrad-llm profile`.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ def profile_generation(model: Transformer, ids: Sequence[int] | np.ndarray, toke
     The key-value cache is no op: the time for keeping keys and values counts with the attention that reads them.
     """
     prefill, decoding = Profile(), Profile()
-    drawn = generate_tokens(model, ids, tokens + 1, SamplerChain(), np.random.default_rng(0))
+    generated = generate_tokens(model, ids, tokens + 1, SamplerChain(), np.random.default_rng(0))
     with prefill:
-        next(drawn)
+        next(generated)
         prefill.mark(SAMPLING)
     with decoding:
-        for _ in drawn:
+        for _ in generated:
             decoding.mark(SAMPLING)
     return prefill, decoding

@@ -3,7 +3,7 @@
     SamplingConfig(temperature=0.7, top_p=0.9).chain()
 
 `LanguageModel.generate` and everything beside it take these options as keyword arguments, and the commands `generate`,
-`next` and `chat` as options, which `cli.arguments` makes from the fields below.
+`next` and `chat` as options, which `cli.options` makes from the fields below.
 
 Builds on: `sampler_chain`, which makes the logits processors. Used by: `language_model`, `cli`.
 """
@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
+from tinygrad_llm.described import described
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.generation.logits_processors import LogitsProcessor, SamplerChain
 from tinygrad_llm.generation.sampler_chain import PROCESSORS, make_processor, parse_sampler_chain
@@ -40,9 +41,7 @@ ELSEWHERE = {
 }
 
 
-def option(help: str) -> Any:
-    """A field that is None when it is not given."""
-    return field(default=None, metadata={"help": help})
+PANEL = "How tokens are chosen"
 
 
 @dataclass(frozen=True)
@@ -58,23 +57,37 @@ class SamplingConfig:
     SamplerChain(processors=(NoRepeatNgrams(n=3), Temperature(temperature=0.7), TopK(k=40)))
     """
 
-    logit_bias: Mapping[int | str, float] | str | None = option(
-        "Add to logits, such as \"{' the': -2, 198: -inf}\"; -inf forbids a token."
+    logit_bias: Mapping[int | str, float] | str | None = described(
+        "Add to logits, such as \"{' the': -2, 198: -inf}\"; -inf forbids a token.", None, panel=PANEL, typed=str
     )
-    repetition_penalty: float | None = option("Divide the positive logits of tokens in the text by this.")
-    frequency_penalty: float | None = option("Subtract this from a token's logit for each time it is in the text.")
-    presence_penalty: float | None = option("Subtract this from the logit of each token that is in the text.")
-    no_repeat_ngrams: int | None = option("Repeat no row of so many tokens.")
-    temperature: float | None = option("0: always the most probable token; 1: the model's own distribution.")
-    top_k: int | None = option("Sample only from this many most probable tokens; 0: from all.")
-    typical: float | None = option("Sample only from the least odd tokens with this much together.")
-    top_p: float | None = option("Sample only from the most probable tokens with this much together.")
-    min_p: float | None = option("Drop tokens below this share of the most probable one's probability.")
-    sampler: LogitsProcessor | str | None = field(
-        default=None,
-        metadata={
-            "help": "Instead of all these: stages in an order of your own, such as 'min_p=0.1, temperature=1.5'."
-        },
+    repetition_penalty: float | None = described(
+        "Divide the positive logits of tokens in the text by this, multiply the negative ones.", None, panel=PANEL
+    )
+    frequency_penalty: float | None = described(
+        "Subtract this from a token's logit for each time it is in the text.", None, panel=PANEL
+    )
+    presence_penalty: float | None = described(
+        "Subtract this from the logit of each token that is in the text.", None, panel=PANEL
+    )
+    no_repeat_ngrams: int | None = described("Repeat no n-gram of this length.", None, panel=PANEL)
+    temperature: float | None = described(
+        "0: always the most probable token; 1: the model's own distribution.", None, panel=PANEL
+    )
+    top_k: int | None = described("Sample only from this many most probable tokens; 0: from all.", None, panel=PANEL)
+    typical: float | None = described(
+        "Sample only from the least odd tokens with this much together.", None, panel=PANEL
+    )
+    top_p: float | None = described(
+        "Sample only from the most probable tokens with this much together.", None, panel=PANEL
+    )
+    min_p: float | None = described(
+        "Drop tokens below this share of the most probable one's probability.", None, panel=PANEL
+    )
+    sampler: LogitsProcessor | str | None = described(
+        "Instead of all these: stages in an order of your own, such as 'min_p=0.1, temperature=1.5'.",
+        None,
+        panel=PANEL,
+        typed=str,
     )
 
     @classmethod

@@ -1,8 +1,8 @@
-"""Reading instead of writing: how probable the model finds a given text.
+"""How probable the model finds a given text: the log-probability of each of its tokens.
 
-This is what cross-entropy, perplexity and bits per byte are made of, one number per token.
+Cross-entropy, perplexity and bits per byte are made of these numbers.
 
-Comes before: `nn.transformer`. Comes after: `language_model`.
+Builds on: `nn.transformer`. Used by: `language_model`, `alternatives`.
 """
 
 from __future__ import annotations

@@ -1,28 +1,28 @@
 """Speculative decoding: several tokens for one pass through the model, and the distribution of the text unchanged.
 
 To read one token a model moves all its weights through the processor, and computes little with them. Reading five at
-once moves them once, but the next token cannot be read before it is known. So a cheap *draft* guesses the next few: a
-smaller model, or a place in the text so far that began alike. The model reads all guesses in one pass, which tells what
-it would have said after each. From the first to the last a guess x is
+once moves them once, but the next token cannot be read before it is known. So a cheap *draft* proposes the next few: a
+draft model, or the continuation of an earlier place in the text that began alike. The model reads all proposals in one
+pass, which gives its distribution after each. From the first to the last a proposal x is
 
-    accepted with probability min(1, p(x) / q(x)),     p: the model's distribution, q: the one that x was drawn from.
+    accepted with probability min(1, p(x) / q(x)),     p: the model's distribution, q: the draft's, which gave x.
 
-The first one that is not accepted is replaced by a draw from max(0, p - q), divided by its sum, and the guesses after
-it are thrown away. If all are accepted, the same pass gives one more token for free. Each token comes out with exactly
-its probability p(x): q(x) · min(1, p(x) / q(x)) = min(p(x), q(x)) of it as an accepted guess, and what is missing to
-p(x) as a replacement. So the draft decides how fast the text is written, and never what is written: a bad guess costs
-time, and nothing else. Source: Leviathan et al. 2023, section 2.3; Chen et al. 2023, algorithm 2.
+The first one that is rejected is replaced by a sample from max(0, p - q), divided by its sum, and the proposals after
+it are discarded. If all are accepted, the same pass gives one more token for free. Each token comes out with exactly
+its probability p(x): q(x) · min(1, p(x) / q(x)) = min(p(x), q(x)) of it as an accepted proposal, and what is missing to
+p(x) as a replacement. So the draft decides how fast the text is generated, and never its distribution: a bad proposal
+costs time, and nothing else. Source: Leviathan et al. 2023, section 2.3; Chen et al. 2023, algorithm 2.
 
 Whether it is faster depends on the processor. Where there is much more arithmetic than memory can feed, as on a GPU, a
 pass over several tokens takes hardly longer than over one. On two cores with AVX2 it is 35 ms for one token of SmolLM2,
 and 90 to 130 ms for two to eleven: there it pays from three tokens per pass on, for texts that repeat much.
 
-Here p and q are the distributions after all stages of the sampler, and each stage is shown the text with the guesses
-that stand before, so penalties and constraints work as ever. The same seed does not give the same text as without a
-draft, because more random numbers are taken; at temperature 0 it does, except where rounding decides between equals.
+Here p and q are the distributions after the whole sampler chain, and each processor gets the text with the proposals
+before, so penalties and constraints work as always. The same seed does not give the same text as without a draft,
+because more random numbers are taken; at temperature 0 it does, except where rounding decides between equals.
 
-Comes before: `generate`, the loop without a draft; `cache`, which takes back what was not accepted. Comes after:
-`language_model`. Left out on purpose: several guesses for the same place (trees), and more than one text at once.
+Builds on: `generate`, the loop without a draft; `cache`, which is truncated after a rejection. Used by:
+`language_model`. Left out on purpose: several proposals for the same position (trees), more than one text at once.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ from tinygrad_llm.nn.transformer import Transformer
 
 
 class Proposal(NamedTuple):
-    """A guess at the next token, and the distribution that it was drawn from; None when it was not drawn but sure."""
+    """A proposed next token, and the distribution that it was sampled from; None when it was copied, not sampled."""
 
     token: int
     log_q: np.ndarray | None  # (V,)
@@ -65,7 +65,7 @@ class Acceptance:
     """What a draft has been good for so far."""
 
     passes: int = 0  # forward passes of the model
-    tokens: int = 0  # tokens that were written
+    tokens: int = 0  # tokens that were generated
     proposed: int = 0  # guesses that the model has read
     accepted: int = 0
 
@@ -93,7 +93,7 @@ class Decisions:
         self.rng = rng
 
     def token(self, log_p: np.ndarray) -> int:
-        """An id, drawn from log_p (V,)."""
+        """An id, sampled from log_p (V,)."""
         return int(sample(log_p, self.rng))
 
     def accept(self, probability: float) -> bool:
@@ -119,9 +119,9 @@ class Draft(Protocol):
 
 
 class DraftModel:
-    """A smaller model with the same vocabulary, which writes its guesses one by one (Leviathan et al. 2023).
+    """A smaller model with the same vocabulary, which proposes tokens one by one (Leviathan et al. 2023).
 
-    It draws through the same sampler as the model, so that both look at the same selection of tokens. Its own cache
+    It samples through the same sampler chain as the model, so both choose among the same tokens. Its own cache
     goes along with the text. count: guesses per pass; the more often it is right, the more pay off.
     """
 
@@ -148,18 +148,18 @@ class DraftModel:
         seen = list(text[self._first :])
         kept = min(same_beginning(self._read, seen), len(seen) - 1)  # one token has to be read to go on from
         self._cache.truncate(kept if kept >= self._cache.earliest else 0)
-        written, proposals = list(text), []
+        longer, proposals = list(text), []
         for _ in range(count):
             logits = next_logits(self.model, seen[self._cache.length :], self._cache)  # (V,)
             try:
-                log_q = sampling_distribution(sampler, logits, written)  # (V,)
+                log_q = sampling_distribution(sampler, logits, longer)  # (V,)
             except InputError:  # nothing can follow a guess: no mistake, as the text need not come this way
                 break
             token = decisions.token(log_q)
             proposals.append(Proposal(token, log_q))
             if token in stop_tokens:
                 break
-            written.append(token)
+            longer.append(token)
             seen.append(token)
         self._read = seen[: self._cache.length]
         return proposals
@@ -188,13 +188,13 @@ class PromptLookup:
         decisions: Decisions,
         stop_tokens: Collection[int],
     ) -> list[Proposal]:
-        """The tokens after the last earlier place that ends as `text` does; they are not drawn but sure."""
+        """The tokens after the last earlier place that ends as `text` does; they are copied, not sampled."""
         start = self._continuation(np.asarray(text))
         if start is None:
             return []
         tokens: list[int] = []
         for place in range(start, start + count):
-            # Past the end of the text it copies what it has just written: so a repetition is guessed to go on.
+            # Past the end of the text it copies what it has just proposed: a repetition is expected to go on.
             tokens.append(int(text[place] if place < len(text) else tokens[place - len(text)]))
             if tokens[-1] in stop_tokens:
                 break
@@ -255,7 +255,7 @@ def _steps(
         if start > first:
             first = start
             cache.truncate(0)
-        # Not so many that the view would have to move in between; one fewer than may be written, as one comes for free.
+        # Not so many that the view would have to move in between; one fewer than may come, as one is free.
         count = min(draft.count, context - (len(text) - first), end - len(text) - 1)
         proposals = draft.propose(text, count, sampler, decisions, stop_tokens) if count else []
         new = text[first + cache.length :] + [proposal.token for proposal in proposals]
@@ -263,14 +263,14 @@ def _steps(
         counted.passes += 1
         counted.proposed += len(proposals)
         try:
-            for place, drawn in enumerate(settle(proposals, logits, sampler, text, decisions)):
-                counted.accepted += place < len(proposals) and drawn.token == proposals[place].token
-                if drawn.token in stop_tokens:
+            for place, step in enumerate(settle(proposals, logits, sampler, text, decisions)):
+                counted.accepted += place < len(proposals) and step.token == proposals[place].token
+                if step.token in stop_tokens:
                     return
                 counted.tokens += 1
-                text.append(drawn.token)
-                yield drawn
-        finally:  # whoever takes the tokens may stop anywhere, and the cache must be right for whoever goes on
+                text.append(step.token)
+                yield step
+        finally:  # the caller may stop anywhere, and the cache must be right for the next one
             cache.truncate(min(cache.length, len(text) - 1 - first))
 
 
@@ -285,16 +285,16 @@ def settle(
 
     logits: of the model at the place of each proposal and after the last one, (proposals + 1, V).
     """
-    written = list(text)
+    longer = list(text)
     for place, proposal in enumerate(proposals):
         log_p = log_softmax(logits[place])  # (V,)
-        sampled_log_p = sampling_distribution(sampler, logits[place], written)  # (V,)
+        sampled_log_p = sampling_distribution(sampler, logits[place], longer)  # (V,)
         if not decisions.accept(acceptance_probability(sampled_log_p, proposal)):
             yield GenerationStep(decisions.token(replacement(sampled_log_p, proposal)), log_p, sampled_log_p)
             return
         yield GenerationStep(proposal.token, log_p, sampled_log_p)
-        written.append(proposal.token)
-    sampled_log_p = sampling_distribution(sampler, logits[-1], written)  # (V,)
+        longer.append(proposal.token)
+    sampled_log_p = sampling_distribution(sampler, logits[-1], longer)  # (V,)
     yield GenerationStep(decisions.token(sampled_log_p), log_softmax(logits[-1]), sampled_log_p)
 
 
@@ -305,14 +305,14 @@ def acceptance_probability(log_p: np.ndarray, proposal: Proposal) -> float:
 
 
 def replacement(log_p: np.ndarray, proposal: Proposal) -> np.ndarray:
-    """log of max(0, p - q), divided by its sum: what is drawn from when the proposal is not accepted. (V,) -> (V,)."""
+    """log of max(0, p - q), divided by its sum: what is sampled from when the proposal is rejected. (V,) -> (V,)."""
     if proposal.log_q is None:
         q = np.zeros_like(log_p)
         q[proposal.token] = 1.0
     else:
         q = np.exp(proposal.log_q)
     missing = np.maximum(np.exp(log_p) - q, 0.0)  # (V,)
-    if missing.sum() == 0.0:  # p = q up to rounding, and so are both draws
+    if missing.sum() == 0.0:  # p = q up to rounding, and both distributions are the same
         return log_p
     with np.errstate(divide="ignore"):
         return log_softmax(np.log(missing))

@@ -1,11 +1,11 @@
-"""From ids to text while they come: whole characters only, and nothing of a stop string.
+"""Decodes ids to text as they come: whole characters only, and nothing of a stop string.
 
     id --StreamDecoder--> the characters it completes --StopFinder--> what may be shown
 
 A stop string may begin in the middle of one token and end in the middle of another, and so may a character.
 
-Comes before: `text.streaming`, which keeps the bytes of unfinished characters; `generate`, which draws the ids.
-Comes after: `generated_text`, which keeps the probabilities too.
+Builds on: `text.streaming`, which keeps the bytes of unfinished characters.
+Used by: `generated_text`, which keeps the probabilities too; `continuations`.
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,9 @@
-"""The tree of continuations: not one text that the model might write but the likeliest of all of them, with their odds.
+"""The tree of continuations: the most probable next tokens, what follows each of them, and so on.
 
-At each node stand the most probable next tokens, and from each of those it goes on. The probability of a path is the
-product of its steps, and what is not shown is added up, so that the leaves and the rest are 1 together.
+The probability of a path is the product of its steps. What is not shown is added up, so that the leaves and the rest
+sum to 1.
 
-Comes before: `continuations`. Comes after: `pictures.tree`, which draws it.
+Builds on: `continuations`, `generate`. Used by: `pictures.tree`, which draws it.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def continuation_tree(
 
     branches: the most children of a node. mass: no more of them once they have this probability together.
     least: paths less probable than this are not in the tree, so there are at most 1 / least of them at each depth.
-    sampler: changes the distributions first; the probabilities are then those of what would be drawn.
+    sampler: changes the distributions first; the probabilities are then those of sampling.
     stop_tokens: nothing follows them.
 
     Raises InputError for a text that does not fit in the context together with depth.

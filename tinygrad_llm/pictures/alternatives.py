@@ -4,7 +4,7 @@
     ' Paris'   ███████▋ 0.7725   1  ' the' 0.0645   ' London' 0.0125   ' Le' 0.0099
     '.'        ██████▌  0.6512   1  ',' 0.2411   ' and' 0.0211   '\\n' 0.0120
 
-Comes before: `generation.alternatives`, which computes it. Comes after: `language_model.alternatives`, and the command
+Builds on: `generation.alternatives`, which computes it. Used by: `language_model.alternatives`, and the command
 `tinygrad-llm generate --alternatives`.
 """
 

@@ -5,8 +5,8 @@
     the other 4,094 tokens                                 0.2966
     all 4,096 tokens                                       1.000000
 
-Comes before: `generation.next_log_probabilities`, which computes it. Comes after: `stages`, which shows what a sampler
-makes of it, and `language_model.next_word`.
+Builds on: `generation.next_logits`, which computes it. Used by: `stages`, which shows what a sampler chain makes of it,
+and `language_model.next_token`.
 """
 
 from __future__ import annotations

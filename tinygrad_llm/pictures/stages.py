@@ -9,8 +9,8 @@
     entropy          4.41 bits              1.75 bits              0.92 bits
     sum              1.000000               1.000000               1.000000
 
-Comes before: `generation.logits_processors`, whose stages it shows; `distribution`, the picture of one of them.
-Comes after: the command `tinygrad-llm next --sampler … --stages`.
+Builds on: `generation.logits_processors`; `distribution`, the picture of one of the distributions.
+Used by: the command `tinygrad-llm next --sampler … --stages`.
 """
 
 from __future__ import annotations

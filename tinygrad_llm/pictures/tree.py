@@ -10,7 +10,7 @@
 In a notebook it is drawn in columns, one for each token; the height of a box is the probability of the path to it. What
 stands to the right of a box is as high as the box itself, so nothing gets lost.
 
-Comes before: `generation.tree`, which computes it. Comes after: the command `tinygrad-llm next --tree`.
+Builds on: `generation.tree`, which computes it. Used by: the command `tinygrad-llm next --tree`.
 """
 
 from __future__ import annotations

@@ -5,8 +5,7 @@
 The template comes with the model. It is written in the language of Jinja, and runs in a process of its own, with
 limits (`chat_renderer.py`), because it is a program of a stranger.
 
-Special tokens are the walls between the messages. So nobody must be able to write one into a message: see
-`ChatTemplate.encode`.
+Special tokens separate the messages. So a message must not be able to contain one: see `ChatTemplate.encode`.
 
 Builds on: `tokenizer`. Used by: `chat_session`, and `hub`, which reads templates from files.
 Left out on purpose: training masks.

@@ -1,4 +1,4 @@
-"""Text of a given shape: only what can still become a match may be drawn.
+"""Text of a given shape: only tokens after which it can still match remain.
 
 Read in this order: `expressions` says what a shape is, `characters` spells characters as bytes, `regular_expressions`
 and `json_schema` are the two notations, `automaton` reads along a shape, `vocabulary` leads all tokens through it at

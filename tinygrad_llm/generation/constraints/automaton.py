@@ -1,6 +1,6 @@
 """The automaton: reads a text byte by byte, and knows at every moment whether the text can still be completed.
 
-What is still to be written is a linked list of parts. After "a" of "(ab|ac)d" it is one of two lists:
+What is still to come is a linked list of parts. After "a" of "(ab|ac)d" it is one of two lists:
 
     b -> d -> end      or      c -> d -> end
 
@@ -47,7 +47,7 @@ from tinygrad_llm.generation.constraints.expressions import (
 )
 
 DEAD = 0  # the state in which no list is left: what was read cannot become a match any more
-END = 0  # the empty list: nothing is left to write
+END = 0  # the empty list: nothing is still to come
 ALL_BYTES = bytes(range(256))
 MOST_LISTS = 5_000  # in one state
 MOST_STATES = 100_000  # in the table; with 4 bytes for each class of bytes, at most 100 MB
@@ -72,7 +72,7 @@ class Automaton:
     """Reads texts along `expression`.
 
     States are small whole numbers: `DEAD`, `start`, and others as they are found. `available`: the bytes that can be
-    written one at a time; a state's `shortest` counts only ways through these.
+    had one at a time; a state's `shortest` counts only ways through these.
 
     >>> from tinygrad_llm.generation.constraints.expressions import Bytes, Repeat, Sequence
     >>> automaton = Automaton(Sequence((Bytes(b"a"), Repeat(Bytes(b"xy"), 1, 2))))  # a[xy]{1,2}
@@ -138,7 +138,7 @@ class Automaton:
             self._compute_row(int(state))
         return self._table[states, self.class_of[data]]
 
-    # --- lists of what is still to be written -----------------------------------------------------------------
+    # --- lists of what is still to come -----------------------------------------------------------------
 
     def _list(self, first: Part, rest: int) -> int:
         """The number of the list of `first` and then the list `rest`: equal lists have the same number."""

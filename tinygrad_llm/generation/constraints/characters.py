@@ -3,7 +3,7 @@
 A set of characters is a tuple of ranges of code points, both ends included, sorted and apart from each other:
 ((0x30, 0x39), (0x41, 0x5A)) are the digits and the capital letters.
 
-Comes before: `expressions`. Comes after: `regular_expressions` and `json_schema`, which both speak of characters.
+Builds on: `expressions`. Used by: `regular_expressions` and `json_schema`, which both describe characters.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def utf8(ranges: Ranges) -> Expression:
 def json_text(ranges: Ranges) -> Expression:
     """One character out of the set as it stands in a JSON string: as `json.dumps(…, ensure_ascii=False)` writes it.
 
-    JSON knows several spellings of a character ("é", "\\u00e9"); only this one may be drawn.
+    JSON knows several spellings of a character ("é", "\\u00e9"); only this one may be generated.
     """
     plain = without(ranges, union(QUOTE_AND_BACKSLASH, CONTROLS))
     escaped = common(ranges, union(QUOTE_AND_BACKSLASH, CONTROLS))

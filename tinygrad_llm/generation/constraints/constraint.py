@@ -1,20 +1,20 @@
-"""Constrained text: a sampler stage that removes every token after which the text could no longer match.
+"""Constrained generation: a logits processor that removes every token after which the text could no longer match.
 
     expression --automaton--> states        vocabulary --tree--> tokens that keep a state alive
 
-Before each draw the automaton has read what was written so far. The stage gives probability 0 to the tokens that would
-kill it, and shares it out among the others in proportion. So the text matches whatever the model says, and what the
-model says still decides among all that match. It is not the distribution of the model's texts *given* that they match:
-a token may be drawn because it is probable now, and lead to where only improbable ones follow (Lew et al. 2023).
+At each step the automaton has read the text so far. The processor removes the tokens that lead to its dead state, and
+leaves the logits of all others. So every text matches, and the model's probabilities decide among those that do. It is
+not the distribution of the model's texts *given* that they match: a token may be sampled because it is probable now,
+and lead to where only improbable ones follow (Lew et al. 2023).
 
-The stage never runs into a dead end: a token is kept only if the text can be finished from there, with the tokens that
-this vocabulary has, and within the tokens that are left to be drawn.
+There are no dead ends: a token is kept only if the text can be completed after it, with the tokens of this vocabulary,
+within the tokens that are left.
 
 What it costs: the tokens of a state are looked up once, and remembered. Where few tokens can follow, that takes a tenth
 of a millisecond; inside of a string, where nearly all can, 10 ms for SmolLM2 (V = 49,152) and 23 ms for Gemma 3
 (V = 262,144). After that it is 1.3 and 6.6 ms per token there, less than 0.2 ms elsewhere. (One core, AVX2.)
 
-Comes before: `automaton`, `vocabulary`, `logits_processors`. Comes after: `language_model`.
+Builds on: `automaton`, `vocabulary`, `logits_processors`. Used by: `language_model`.
 Left out on purpose: steering towards the tokens into which the tokenizer itself would cut the text. A word may come out
 in other pieces than the model has seen it in.
 """
@@ -42,7 +42,7 @@ MOST_SEARCHED = 2_000  # states that are tried to find a way to the end
 class Constraint:
     """Texts in the tokens of `vocabulary` that match `expression`. It can serve any number of texts.
 
-    stop_tokens: the tokens that end a text, at least one. They can be drawn when the text matches as it stands, and
+    stop_tokens: the tokens that end a text, at least one. They can be sampled when the text matches as it stands, and
     must be when nothing more can follow.
 
     Raises InputError when no text in these tokens matches.
@@ -68,7 +68,7 @@ class Constraint:
     def processor(self, after: int, max_tokens: int | None = None) -> ConstraintProcessor:
         """The stage for one text. after: how many ids stand before the constrained part, such as the prompt's.
 
-        max_tokens: at most so many will be drawn; tokens after which more would be needed are removed as well.
+        max_tokens: at most so many will follow; tokens after which more would be needed are removed as well.
         Raises InputError when no matching text is known to be so short.
         """
         self.automaton.add_budget()
@@ -125,7 +125,7 @@ class Constraint:
     def allowed(self, state: int, tokens_left: float = math.inf) -> np.ndarray:
         """The ids (n,) of the tokens after which the text can be finished within `tokens_left`, this one counted.
 
-        Tokens that end the text are not among them: they write nothing.
+        Tokens that end the text are not among them: they stand for no text.
         """
         ids, states = self.following(state)
         enough = self.automaton.shortest[states] < tokens_left
@@ -188,7 +188,7 @@ class Constraint:
                 if other not in came_from:
                     came_from[other] = state
                     waiting.append(other)
-        self._to_finish.update(dict.fromkeys(came_from, math.inf))  # nobody among them has a way
+        self._to_finish.update(dict.fromkeys(came_from, math.inf))  # none of them has a way
         return start
 
 
@@ -208,9 +208,9 @@ class ConstraintProcessor:
         """logits (V,) -> (V,). Raises InputError when no token that is allowed has any probability left."""
         constraint = self.constraint
         constraint.automaton.add_budget()
-        written = text[self.after :]
-        state = constraint.state(written)
-        left = math.inf if self.max_tokens is None else self.max_tokens - len(written)
+        generated = text[self.after :]
+        state = constraint.state(generated)
+        left = math.inf if self.max_tokens is None else self.max_tokens - len(generated)
         allowed = constraint.allowed(state, left)
         if constraint.automaton.accepts(state):
             allowed = np.append(allowed, constraint.stop_tokens)

@@ -1,10 +1,10 @@
-"""The shape of a JSON value, said in the usual notation for it: JSON Schema (draft 2020-12).
+"""JSON Schema (draft 2020-12) as a constraint: the texts of JSON values that are valid under a schema.
 
     {"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": "integer"}}, "required": ["name"]}
 
-Whatever is written along the shape can be read by `json.loads` and is valid under the schema. The other way round this
-is not so: of the many spellings of a value only one may be written, that of `json.dumps(value, ensure_ascii=False)`,
-with one space after each colon and comma and no others. Further:
+Whatever is generated under the constraint can be read by `json.loads` and is valid under the schema. The other way
+round this is not so: of the many spellings of a value only one is allowed, that of
+`json.dumps(value, ensure_ascii=False)`, with one space after each colon and comma and no others. Further:
 
 - Properties come in the order of the schema. The required ones must be there, others may be, and none besides these.
 - Numbers have at most 15 digits before the point and 15 behind it, and exponents two digits: every reader of JSON can
@@ -19,7 +19,7 @@ enum, const, anyOf, and $ref to another place in the schema, which may contain i
 (title, description, default, examples, …) are skipped. Everything else is an error: no keyword is ignored that could
 have made a value invalid.
 
-Comes before: `characters`, `regular_expressions`. Comes after: `automaton`.
+Builds on: `characters`, `regular_expressions`. Used by: `automaton`, through `constraint`.
 Left out on purpose: keywords that combine shapes by "and" or "not" (allOf, not, oneOf), and comparisons of numbers.
 """
 

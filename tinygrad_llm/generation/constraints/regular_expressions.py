@@ -11,10 +11,10 @@ What can be written, everything with the meaning that it has in Python's `re` wi
     ? * + {3} {3,} {3,5} {,5}        how often: at most once, any number of times, at least once, counted
 
 The whole text has to match (`re.fullmatch`), so ^ at the beginning and $ at the end change nothing. Left out on
-purpose: whatever looks around or back (\b, (?=…), \1), because an automaton cannot remember it; lazy and possessive
-repetition, because no choice is made in here; flags.
+purpose: whatever looks around or back (\b, (?=…), \1), because a finite automaton cannot express it; lazy and
+possessive repetition, which make no difference when the whole text has to match; flags.
 
-Comes before: `characters`, `expressions`. Comes after: `automaton`.
+Builds on: `characters`, `expressions`. Used by: `json_schema`, and `automaton` through `constraint`.
 """
 
 from __future__ import annotations

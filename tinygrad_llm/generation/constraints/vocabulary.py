@@ -1,10 +1,10 @@
-"""The tokens of a vocabulary as a tree of their bytes: which of them can be written next, without trying each.
+"""The tokens of a vocabulary as a tree of their bytes: which of them may come next, without trying each.
 
-Tokens that begin alike share a way from the root. An automaton is led along all ways at once, one byte further in each
-round, and where it dies the whole branch is dropped. What is left at the end of a token's way is a token that can be
-written. One round is a few NumPy operations on all branches together.
+Tokens that begin alike share a path from the root. An automaton is led along all paths at once, one byte further in
+each round, and a branch is dropped where the automaton reaches its dead state. The tokens whose paths are left at their
+end may come next. One round is a few NumPy operations on all branches together.
 
-Comes before: `text.tokenizer`. Comes after: `constraint`.
+Builds on: `text.tokenizer`, `automaton`. Used by: `constraint`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from tinygrad_llm.text.tokenizer import Tokenizer
 
 
 class Vocabulary:
-    """The bytes that each token writes, by id; None for those that write no text: special tokens, unused ids.
+    """The bytes of each token, by id; None for those that stand for no text: special tokens, unused ids.
 
-    Several tokens may write the same bytes.
+    Several tokens may have the same bytes.
     """
 
     def __repr__(self) -> str:
@@ -31,9 +31,9 @@ class Vocabulary:
         self.tokens = tokens
         # A node is a beginning of tokens. They are numbered by length, so that the children of a node lie together.
         ids = np.array([i for i, token in enumerate(tokens) if token], np.int32)  # (n,)
-        writing = [tokens[i] or b"" for i in ids]
-        lengths = np.array([len(token) for token in writing], np.int64)
-        joined = np.frombuffer(b"".join(writing), np.uint8)
+        texts = [tokens[i] or b"" for i in ids]
+        lengths = np.array([len(token) for token in texts], np.int64)
+        joined = np.frombuffer(b"".join(texts), np.uint8)
         starts = lengths.cumsum() - lengths
         at = np.zeros(len(ids), np.int64)  # the node that each token has come to, and in the end the one where it ends
         going_on = np.arange(len(ids))  # the tokens that are longer than `depth`
@@ -56,11 +56,11 @@ class Vocabulary:
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> Vocabulary:
-        """The vocabulary of a tokenizer. Its special tokens write nothing."""
-        written = tokenizer.bytes_of_ids
+        """The vocabulary of a tokenizer. Its special tokens stand for no text."""
+        tokens = tokenizer.bytes_of_ids
         for i in tokenizer.special_tokens.values():
-            del written[i]
-        return cls([written.get(i) for i in range(tokenizer.vocab_size)])
+            del tokens[i]
+        return cls([tokens.get(i) for i in range(tokenizer.vocab_size)])
 
     @cached_property
     def longest(self) -> int:
@@ -69,11 +69,11 @@ class Vocabulary:
 
     @cached_property
     def single_bytes(self) -> bytes:
-        """The bytes that some token writes alone."""
+        """The bytes that are a token by themselves."""
         return bytes(sorted({token[0] for token in self.tokens if token and len(token) == 1}))
 
     def following(self, automaton: Automaton, state: int) -> tuple[np.ndarray, np.ndarray]:
-        """The tokens that can be written in `state` without killing the automaton, and the states after them.
+        """The tokens that can follow in `state` without leading to the dead state, and the states after them.
 
         -> ids (n,), states (n,)
         """
