@@ -5,7 +5,7 @@
     model.next_word("To be, or not to")
     print(model.generate("ROMEO:", seed=1))
 
-Comes before: `nn.transformer`, `text.tokenizer`, `generation`. Comes after: the command line.
+Builds on: `nn.transformer`, `text.tokenizer`, `generation`. Used by: the command line, `chat_session`.
 Left out on purpose: anything that computes; each method says which function of `generation` it is.
 """
 
